@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IERC3009} from "@openzeppelin/contracts/interfaces/draft-IERC3009.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+
+import {IChannels} from "../interfaces/IChannels.sol";
+import {Deposits} from "../libraries/Deposits.sol";
+import {Credits} from "./Credits.sol";
+import {Receipts} from "./Receipts.sol";
+
+/// @title Channels
+/// @dev Invariants are numbered as in tests/invariants/README.md. Every entry point that changes state is guarded
+/// against reentrancy as a whole, because any token, good or bad, may be named.
+contract Channels is Credits {
+    using Receipts for Receipts.Template;
+
+    /// @dev What a claim reads and writes: one slot.
+    struct Balance {
+        uint96 deposited;
+        uint96 claimed;
+        uint40 closesAt;
+        Status status;
+    }
+
+    struct State {
+        Balance balance;
+        address payer;
+        uint32 closeDelay;
+    }
+
+    bytes32 private constant OPENING_TYPEHASH =
+        keccak256(
+            "Opening(address payer,address payee,address token,address signer,uint32 closeDelay,uint128 amount,bytes32 salt,uint40 deadline)"
+        );
+    bytes32 private constant TOP_UP_TYPEHASH =
+        keccak256(
+            "TopUp(address payer,address payee,address token,address signer,uint128 amount,bytes32 salt,uint40 deadline)"
+        );
+    bytes32 private constant START_CLOSE_TYPEHASH =
+        keccak256("StartClose(address payee,address token,address signer,uint40 deadline)");
+    bytes32 private constant CLOSE_TYPEHASH =
+        keccak256("Close(address payee,address token,address signer,uint128 finalCumulative,uint40 deadline)");
+
+    /// @inheritdoc IChannels
+    uint256 public constant MAX_CLAIMS = 1000;
+    /// @inheritdoc IChannels
+    uint256 public constant MAX_OPENINGS = 200;
+
+    /// @inheritdoc IChannels
+    uint32 public immutable minCloseDelay;
+    /// @inheritdoc IChannels
+    uint32 public immutable maxCloseDelay;
+
+    mapping(address payee => mapping(address token => mapping(address signer => State))) private _channels;
+
+    constructor(uint32 minCloseDelay_, uint32 maxCloseDelay_) EIP712("Waypost Channels", "1") {
+        if (minCloseDelay_ == 0 || minCloseDelay_ > maxCloseDelay_) {
+            revert CloseDelayOutOfRange(minCloseDelay_, 1, maxCloseDelay_);
+        }
+        minCloseDelay = minCloseDelay_;
+        maxCloseDelay = maxCloseDelay_;
+    }
+
+    // ------------------------------------------------------------------------------------------------------------
+    // Open and top up
+    // ------------------------------------------------------------------------------------------------------------
+
+    /// @inheritdoc IChannels
+    function open(Opening calldata opening, Signature calldata signerSig) external nonReentrant {
+        if (msg.sender != opening.payer) revert NotPayer(msg.sender, opening.payer);
+        _open(opening, signerSig);
+        Deposits.pull(opening.token, opening.payer, opening.amount);
+    }
+
+    /// @inheritdoc IChannels
+    function openMany(Opening[] calldata openings, Signature[] calldata signerSigs) external nonReentrant {
+        if (openings.length > MAX_OPENINGS) revert BatchTooLarge(openings.length, MAX_OPENINGS);
+        if (openings.length != signerSigs.length) revert LengthMismatch(openings.length, signerSigs.length);
+        if (openings.length == 0) revert ZeroAmount();
+        address token = openings[0].token;
+        uint256 sum;
+        for (uint256 i; i < openings.length; ++i) {
+            Opening calldata opening = openings[i];
+            if (msg.sender != opening.payer) revert NotPayer(msg.sender, opening.payer);
+            if (opening.token != token) revert MixedBatch(opening.token, token);
+            _open(opening, signerSigs[i]);
+            sum += opening.amount;
+        }
+        Deposits.pull(token, msg.sender, sum);
+    }
+
+    /// @inheritdoc IChannels
+    function openFor(
+        Opening calldata opening,
+        Signature calldata signerSig,
+        bytes calldata payerSig,
+        Permit calldata permit
+    ) external nonReentrant {
+        _authorize(opening.payer, hashOpening(opening), opening.deadline, payerSig);
+        _open(opening, signerSig);
+        _permit(opening.token, opening.payer, permit);
+        Deposits.pull(opening.token, opening.payer, opening.amount);
+    }
+
+    /// @inheritdoc IChannels
+    function openWithAuthorization(
+        Opening calldata opening,
+        Signature calldata signerSig,
+        Authorization calldata authorization
+    ) external nonReentrant {
+        _open(opening, signerSig);
+        _receive(opening.token, opening.payer, opening.amount, hashOpening(opening), authorization);
+    }
+
+    /// @inheritdoc IChannels
+    function topUp(address payee, address token, address signer, uint128 amount) external nonReentrant {
+        _topUp(payee, token, signer, msg.sender, amount);
+        Deposits.pull(token, msg.sender, amount);
+    }
+
+    /// @inheritdoc IChannels
+    function topUpFor(
+        TopUp calldata action,
+        bytes calldata payerSig,
+        Permit calldata permit
+    ) external nonReentrant {
+        _authorizeOnce(action.payer, hashTopUp(action), action.deadline, payerSig);
+        _topUp(action.payee, action.token, action.signer, action.payer, action.amount);
+        _permit(action.token, action.payer, permit);
+        Deposits.pull(action.token, action.payer, action.amount);
+    }
+
+    /// @inheritdoc IChannels
+    function topUpWithAuthorization(
+        TopUp calldata action,
+        Authorization calldata authorization
+    ) external nonReentrant {
+        _requireBy(action.deadline);
+        _topUp(action.payee, action.token, action.signer, action.payer, action.amount);
+        _receive(action.token, action.payer, action.amount, hashTopUp(action), authorization);
+    }
+
+    // ------------------------------------------------------------------------------------------------------------
+    // Claim
+    // ------------------------------------------------------------------------------------------------------------
+
+    /// @inheritdoc IChannels
+    function claim(
+        address payee,
+        address token,
+        SignedReceipt[] calldata receipts
+    ) external nonReentrant returns (uint256 total_) {
+        if (receipts.length > MAX_CLAIMS) revert BatchTooLarge(receipts.length, MAX_CLAIMS);
+        mapping(address signer => State) storage channels = _channels[payee][token];
+        Receipts.Template template = Receipts.template(_domainSeparatorV4(), payee, token);
+        bytes32[] memory entries = new bytes32[](receipts.length);
+        uint256 paid;
+        for (uint256 i; i < receipts.length; ++i) {
+            address signer = template.signerOf(receipts[i]);
+            Balance storage balance = channels[signer].balance;
+            uint256 amount = _claim(balance, receipts[i].cumulative);
+            if (amount == 0) continue;
+            total_ += amount;
+            entries[paid++] = bytes32((uint256(uint160(signer)) << 96) | amount);
+        }
+        assembly ("memory-safe") {
+            mstore(entries, paid) // forget the room for entries that were skipped
+        }
+        emit Claimed(payee, token, total_, entries);
+        _pay(token, payee, total_);
+    }
+
+    // ------------------------------------------------------------------------------------------------------------
+    // Close
+    // ------------------------------------------------------------------------------------------------------------
+
+    /// @inheritdoc IChannels
+    function startClose(address payee, address token, address signer) external nonReentrant {
+        address payer = _startClose(payee, token, signer);
+        if (msg.sender != payer) revert NotPayer(msg.sender, payer);
+    }
+
+    /// @inheritdoc IChannels
+    function startCloseFor(
+        address payee,
+        address token,
+        address signer,
+        uint40 deadline,
+        bytes calldata payerSig
+    ) external nonReentrant {
+        address payer = _startClose(payee, token, signer);
+        bytes32 structHash = keccak256(abi.encode(START_CLOSE_TYPEHASH, payee, token, signer, deadline));
+        _authorize(payer, structHash, deadline, payerSig);
+    }
+
+    /// @inheritdoc IChannels
+    function finishClose(address payee, address token, address signer) external nonReentrant {
+        Balance storage balance = _channels[payee][token][signer].balance;
+        if (balance.status != Status.Closing) revert NotClosing(balance.status);
+        // C5: nothing goes back to the payer before this time, except by the payee's consent.
+        if (block.timestamp < balance.closesAt) revert TooEarly(block.timestamp, balance.closesAt);
+        _finish(payee, token, signer, balance.claimed);
+    }
+
+    /// @inheritdoc IChannels
+    function close(
+        Close calldata action,
+        bytes calldata payeeSig,
+        SignedReceipt calldata receipt
+    ) external nonReentrant {
+        if (msg.sender == action.payee) {
+            _requireBy(action.deadline);
+        } else {
+            _authorize(action.payee, keccak256(abi.encode(CLOSE_TYPEHASH, action)), action.deadline, payeeSig);
+        }
+        Balance storage balance = _channels[action.payee][action.token][action.signer].balance;
+        if (balance.status != Status.Open && balance.status != Status.Closing) revert ChannelNotOpen(balance.status);
+        uint96 claimed = balance.claimed;
+        uint96 owed;
+        if (action.finalCumulative > claimed) {
+            // The payee can give up what it earned, but only the signer can say what it earned.
+            Receipts.Template template = Receipts.template(_domainSeparatorV4(), action.payee, action.token);
+            if (template.signerOf(receipt) != action.signer) revert InvalidSignature(action.signer);
+            uint256 max = _min(receipt.cumulative, balance.deposited);
+            if (action.finalCumulative > max) revert AmountOutOfRange(action.finalCumulative, max);
+            owed = uint96(action.finalCumulative) - claimed;
+            balance.claimed = claimed + owed;
+        }
+        _finish(action.payee, action.token, action.signer, claimed + owed);
+        _pay(action.token, action.payee, owed);
+    }
+
+    // ------------------------------------------------------------------------------------------------------------
+    // Views
+    // ------------------------------------------------------------------------------------------------------------
+
+    /// @inheritdoc IChannels
+    function channel(address payee, address token, address signer) public view returns (Channel memory) {
+        State storage state = _channels[payee][token][signer];
+        Balance memory balance = state.balance;
+        return
+            Channel({
+                payer: state.payer,
+                deposited: balance.deposited,
+                claimed: balance.claimed,
+                closesAt: balance.closesAt,
+                closeDelay: state.closeDelay,
+                status: balance.status
+            });
+    }
+
+    /// @inheritdoc IChannels
+    function channelsOf(
+        address payee,
+        address token,
+        address[] calldata signers
+    ) external view returns (Channel[] memory channels) {
+        channels = new Channel[](signers.length);
+        for (uint256 i; i < signers.length; ++i) {
+            channels[i] = channel(payee, token, signers[i]);
+        }
+    }
+
+    /// @inheritdoc IChannels
+    function hashOpening(Opening calldata opening) public pure returns (bytes32) {
+        return keccak256(abi.encode(OPENING_TYPEHASH, opening));
+    }
+
+    /// @inheritdoc IChannels
+    function hashTopUp(TopUp calldata action) public pure returns (bytes32) {
+        return keccak256(abi.encode(TOP_UP_TYPEHASH, action));
+    }
+
+    /// @inheritdoc IChannels
+    // solhint-disable-next-line func-name-mixedcase
+    function DOMAIN_SEPARATOR() external view returns (bytes32) {
+        return _domainSeparatorV4();
+    }
+
+    // ------------------------------------------------------------------------------------------------------------
+    // State changes, before any token is called
+    // ------------------------------------------------------------------------------------------------------------
+
+    function _open(Opening calldata opening, Signature calldata signerSig) private {
+        _requireBy(opening.deadline);
+        address payee = opening.payee;
+        if (payee == address(0) || payee == opening.token || payee == address(this)) revert InvalidPayee(payee);
+        if (opening.closeDelay < minCloseDelay || opening.closeDelay > maxCloseDelay) {
+            revert CloseDelayOutOfRange(opening.closeDelay, minCloseDelay, maxCloseDelay);
+        }
+        uint96 amount = _toAmount(opening.amount);
+        address signer = opening.signer;
+        if (signer == address(0)) revert InvalidSigner(signer);
+        bytes32 digest = _hashTypedDataV4(hashOpening(opening));
+        (address recovered, , ) = ECDSA.tryRecover(digest, signerSig.r, signerSig.vs);
+        if (recovered != signer) revert InvalidSignature(signer);
+
+        State storage state = _channels[payee][opening.token][signer];
+        // C4: a signer opens once per payee and token, ever; an old receipt can never meet a new deposit.
+        if (state.balance.status != Status.None) revert AlreadyOpened(payee, opening.token, signer);
+        state.balance = Balance({deposited: amount, claimed: 0, closesAt: 0, status: Status.Open});
+        state.payer = opening.payer;
+        state.closeDelay = opening.closeDelay;
+        _owe(opening.token, amount);
+        emit Opened(payee, opening.token, signer, opening.payer, amount, opening.closeDelay);
+    }
+
+    function _topUp(address payee, address token, address signer, address from, uint128 amount_) private {
+        Balance storage balance = _channels[payee][token][signer].balance;
+        if (balance.status != Status.Open) revert ChannelNotOpen(balance.status);
+        uint96 amount = _toAmount(amount_);
+        uint256 deposited = uint256(balance.deposited) + amount;
+        if (deposited > type(uint96).max) revert AmountOutOfRange(deposited, type(uint96).max);
+        balance.deposited = uint96(deposited);
+        _owe(token, amount);
+        emit ToppedUp(payee, token, signer, from, amount, uint96(deposited));
+    }
+
+    /// @dev C2: claimed only grows, never past deposited.
+    function _claim(Balance storage balance, uint256 cumulative) private returns (uint256 amount) {
+        if (balance.status != Status.Open && balance.status != Status.Closing) return 0;
+        uint256 claimed = balance.claimed;
+        uint256 earned = _min(cumulative, balance.deposited);
+        if (earned <= claimed) return 0;
+        balance.claimed = uint96(earned);
+        return earned - claimed;
+    }
+
+    /// @dev The caller of this checks that it is the payer who wants it.
+    function _startClose(address payee, address token, address signer) private returns (address payer) {
+        State storage state = _channels[payee][token][signer];
+        if (state.balance.status != Status.Open) revert ChannelNotOpen(state.balance.status);
+        uint40 closesAt = uint40(block.timestamp + state.closeDelay);
+        state.balance.closesAt = closesAt;
+        state.balance.status = Status.Closing;
+        emit CloseStarted(payee, token, signer, closesAt);
+        return state.payer;
+    }
+
+    /// @dev Ends a channel and refunds its payer.
+    function _finish(address payee, address token, address signer, uint96 claimed) private {
+        State storage state = _channels[payee][token][signer];
+        uint96 refund = state.balance.deposited - claimed;
+        state.balance.status = Status.Closed;
+        emit Closed(payee, token, signer, claimed, refund);
+        _pay(token, state.payer, refund);
+    }
+
+    // ------------------------------------------------------------------------------------------------------------
+    // Tokens and amounts
+    // ------------------------------------------------------------------------------------------------------------
+
+    /// @dev A permit names no purpose, so it never moves money: it may fail (somebody used it first) or be missing.
+    function _permit(address token, address owner, Permit calldata permit) private {
+        if (permit.deadline == 0 || token.code.length == 0) return;
+        try
+            IERC20Permit(token).permit(
+                owner,
+                address(this),
+                permit.value,
+                permit.deadline,
+                permit.v,
+                permit.r,
+                permit.s
+            )
+        {} catch {}
+    }
+
+    function _receive(
+        address token,
+        address from,
+        uint256 amount,
+        bytes32 nonce,
+        Authorization calldata authorization
+    ) private {
+        uint256 before = Deposits.balance(token);
+        IERC3009(token).receiveWithAuthorization(
+            from,
+            address(this),
+            amount,
+            authorization.validAfter,
+            authorization.validBefore,
+            nonce,
+            authorization.v,
+            authorization.r,
+            authorization.s
+        );
+        Deposits.requireReceived(token, before, amount);
+    }
+
+    function _toAmount(uint128 amount) private pure returns (uint96) {
+        if (amount == 0) revert ZeroAmount();
+        if (amount > type(uint96).max) revert AmountOutOfRange(amount, type(uint96).max);
+        return uint96(amount);
+    }
+
+    function _min(uint256 a, uint256 b) private pure returns (uint256) {
+        return a < b ? a : b;
+    }
+}
