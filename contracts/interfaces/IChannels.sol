@@ -317,9 +317,6 @@ interface IChannels {
     /// @notice What `owner` may withdraw because transfers to it were refused.
     function credit(address owner, address token) external view returns (uint256);
 
-    /// @notice What this contract owes in `token`: deposits not claimed or refunded yet, and credits.
-    function total(address token) external view returns (uint256);
-
     /// @notice The EIP-712 struct hash of an opening; the nonce of the authorization that pays for it.
     function hashOpening(Opening calldata opening) external pure returns (bytes32);
 

@@ -301,11 +301,12 @@ contract Channels is Credits {
         State storage state = _channels[payee][opening.token][signer];
         // C4: a signer opens once per payee and token, ever; an old receipt can never meet a new deposit.
         if (state.balance.status != Status.None) revert AlreadyOpened(payee, opening.token, signer);
-        state.balance = Balance({deposited: amount, claimed: 0, closesAt: 0, status: Status.Open});
-        state.payer = opening.payer;
-        state.closeDelay = opening.closeDelay;
-        _owe(opening.token, amount);
-        emit Opened(payee, opening.token, signer, opening.payer, amount, opening.closeDelay);
+        (address payer, uint32 closeDelay) = (opening.payer, opening.closeDelay);
+        state.balance.deposited = amount;
+        state.balance.status = Status.Open;
+        state.payer = payer;
+        state.closeDelay = closeDelay;
+        emit Opened(payee, opening.token, signer, payer, amount, closeDelay);
     }
 
     function _topUp(address payee, address token, address signer, address from, uint128 amount_) private {
@@ -315,13 +316,12 @@ contract Channels is Credits {
         uint256 deposited = uint256(balance.deposited) + amount;
         if (deposited > type(uint96).max) revert AmountOutOfRange(deposited, type(uint96).max);
         balance.deposited = uint96(deposited);
-        _owe(token, amount);
         emit ToppedUp(payee, token, signer, from, amount, uint96(deposited));
     }
 
     /// @dev C2: claimed only grows, never past deposited.
     function _claim(Balance storage balance, uint256 cumulative) private returns (uint256 amount) {
-        if (balance.status != Status.Open && balance.status != Status.Closing) return 0;
+        if (balance.status == Status.Closed) return 0;
         uint256 claimed = balance.claimed;
         uint256 earned = _min(cumulative, balance.deposited);
         if (earned <= claimed) return 0;

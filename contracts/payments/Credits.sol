@@ -22,7 +22,6 @@ abstract contract Credits is IChannels, EIP712, ReentrancyGuardTransient {
     /// turn anybody's payment into a credit; with at least this much, the token refused.
     uint256 private constant MIN_PUSH_GAS = 500_000;
 
-    mapping(address token => uint256) private _totals;
     mapping(address owner => mapping(address token => uint256)) private _credits;
     mapping(bytes32 digest => bool) private _used;
 
@@ -54,28 +53,16 @@ abstract contract Credits is IChannels, EIP712, ReentrancyGuardTransient {
         return _credits[owner][token];
     }
 
-    /// @inheritdoc IChannels
-    function total(address token) external view returns (uint256) {
-        return _totals[token];
-    }
-
     // ------------------------------------------------------------------------------------------------------------
     // Money
     // ------------------------------------------------------------------------------------------------------------
 
-    /// @dev C1: whatever comes in is owed from now on.
-    function _owe(address token, uint256 amount) internal {
-        _totals[token] += amount;
-    }
-
     /// @dev Pays what was owed, or credits it if the token refuses the transfer.
     function _pay(address token, address to, uint256 amount) internal {
         if (amount == 0) return;
-        _totals[token] -= amount;
         uint256 available = gasleft();
         if (IERC20(token).trySafeTransfer(to, amount)) return;
         if (available < MIN_PUSH_GAS) revert InsufficientGas(available, MIN_PUSH_GAS);
-        _totals[token] += amount;
         _credits[to][token] += amount;
         emit Credited(to, token, amount);
     }
@@ -85,7 +72,6 @@ abstract contract Credits is IChannels, EIP712, ReentrancyGuardTransient {
         uint256 amount = _credits[owner][token];
         if (amount == 0) revert NothingToWithdraw(owner, token);
         _credits[owner][token] = 0;
-        _totals[token] -= amount;
         emit CreditWithdrawn(owner, token, to, amount);
         IERC20(token).safeTransfer(to, amount);
     }

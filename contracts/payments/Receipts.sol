@@ -17,18 +17,21 @@ library Receipts {
     uint256 private constant DIGEST_SIZE = 0x42;
 
     /// @notice Lays out what all receipts for `payee` in `token` have in common.
-    function template(bytes32 domainSeparator, address payee, address token) internal pure returns (Template) {
-        bytes memory preimages = abi.encodePacked(
-            abi.encode(TYPEHASH, payee, token, uint256(0)),
-            hex"1901",
-            domainSeparator,
-            bytes32(0)
-        );
-        uint256 start;
+    function template(
+        bytes32 domainSeparator,
+        address payee,
+        address token
+    ) internal pure returns (Template template_) {
+        bytes32 typehash = TYPEHASH;
         assembly ("memory-safe") {
-            start := add(preimages, 0x20)
+            template_ := mload(0x40)
+            mstore(0x40, add(template_, 0xe0))
+            mstore(template_, typehash)
+            mstore(add(template_, 0x20), shr(96, shl(96, payee)))
+            mstore(add(template_, 0x40), shr(96, shl(96, token)))
+            mstore(add(template_, 0x80), shl(240, 0x1901))
+            mstore(add(template_, 0x82), domainSeparator)
         }
-        return Template.wrap(start);
     }
 
     /// @notice The address whose signature the receipt carries; 0 if the signature is malformed.
