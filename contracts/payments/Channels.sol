@@ -163,8 +163,10 @@ contract Channels is Credits {
             Balance storage balance = channels[signer].balance;
             uint256 amount = _claim(balance, receipts[i].cumulative);
             if (amount == 0) continue;
-            total_ += amount;
-            entries[paid++] = bytes32((uint256(uint160(signer)) << 96) | amount);
+            unchecked {
+                total_ += amount; // a thousand uint96 at most
+                entries[paid++] = bytes32((uint256(uint160(signer)) << 96) | amount);
+            }
         }
         assembly ("memory-safe") {
             mstore(entries, paid) // forget the room for entries that were skipped
@@ -326,7 +328,9 @@ contract Channels is Credits {
         uint256 earned = _min(cumulative, balance.deposited);
         if (earned <= claimed) return 0;
         balance.claimed = uint96(earned);
-        return earned - claimed;
+        unchecked {
+            return earned - claimed;
+        }
     }
 
     /// @dev The caller of this checks that it is the payer who wants it.
