@@ -156,6 +156,10 @@ class NodeError(WaypostError):
     """The node refuses this."""
 
 
+class AdminTokenInvalid(NodeError):
+    """The admin token is missing or wrong."""
+
+
 class BodyTooLarge(NodeError):
     """The request body is larger than allowed."""
 
@@ -188,6 +192,10 @@ class IdempotencyConflict(NodeError):
     """This Idempotency-Key was used with another request."""
 
 
+class InternalError(NodeError):
+    """Something went wrong inside the node."""
+
+
 class InvalidRequest(NodeError):
     """The request is malformed."""
 
@@ -198,6 +206,10 @@ class MessageExpired(NodeError):
 
 class MessageUnknown(NodeError):
     """The node has no such message."""
+
+
+class MethodNotAllowed(NodeError):
+    """This route does not answer the method."""
 
 
 class NodeNotReady(NodeError):
@@ -244,8 +256,16 @@ class ReceiptTooSmall(NodeError):
     """The receipt raises the total by less than the node's minimum."""
 
 
+class RequestTimeout(NodeError):
+    """The request took too long to arrive."""
+
+
 class RetentionOutOfRange(NodeError):
     """The retention is shorter or longer than the node offers."""
+
+
+class RouteUnknown(NodeError):
+    """The node has no such route."""
 
 
 class SessionExpired(NodeError):
@@ -262,6 +282,10 @@ class StaleReceipt(NodeError):
 
 class StorageFull(NodeError):
     """The node's disk is full."""
+
+
+class UnsupportedMediaType(NodeError):
+    """The body is not JSON."""
 
 
 # ---- Client ----

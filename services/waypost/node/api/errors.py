@@ -1,0 +1,137 @@
+"""Every error as an RFC 9457 problem document. The mapping from codes to HTTP statuses lives here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from waypost import errors
+from waypost.errors import JSON, WaypostError
+
+PROBLEM = "application/problem+json"
+
+log = structlog.get_logger(__name__)
+
+STATUS: Mapping[type[WaypostError], HTTPStatus] = {
+    # A value is malformed, or says what cannot be.
+    errors.ProtocolError: HTTPStatus.BAD_REQUEST,
+    errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
+    errors.ClockSkew: HTTPStatus.BAD_REQUEST,
+    errors.RetentionOutOfRange: HTTPStatus.BAD_REQUEST,
+    # Nobody may do this without showing who asks.
+    errors.SessionInvalid: HTTPStatus.UNAUTHORIZED,
+    errors.SessionExpired: HTTPStatus.UNAUTHORIZED,
+    errors.AdminTokenInvalid: HTTPStatus.UNAUTHORIZED,
+    # Not paid, or paid with a receipt that does not count: x402 answers both with 402.
+    errors.PaymentRequired: HTTPStatus.PAYMENT_REQUIRED,
+    errors.InvalidReceipt: HTTPStatus.PAYMENT_REQUIRED,
+    errors.ReceiptExceedsDeposit: HTTPStatus.PAYMENT_REQUIRED,
+    errors.ReceiptForAnotherNode: HTTPStatus.PAYMENT_REQUIRED,
+    errors.ReceiptTooSmall: HTTPStatus.PAYMENT_REQUIRED,
+    errors.StaleReceipt: HTTPStatus.PAYMENT_REQUIRED,
+    # Refused as things are.
+    errors.QuotaExceeded: HTTPStatus.FORBIDDEN,
+    errors.ChannelUnknown: HTTPStatus.NOT_FOUND,
+    errors.MessageUnknown: HTTPStatus.NOT_FOUND,
+    errors.RouteUnknown: HTTPStatus.NOT_FOUND,
+    errors.MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
+    errors.RequestTimeout: HTTPStatus.REQUEST_TIMEOUT,
+    errors.ChannelClosing: HTTPStatus.CONFLICT,
+    errors.ChannelNotFinal: HTTPStatus.CONFLICT,
+    errors.IdempotencyConflict: HTTPStatus.CONFLICT,
+    errors.PriceExpired: HTTPStatus.CONFLICT,
+    errors.MessageExpired: HTTPStatus.GONE,
+    errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.MessageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.OpeningRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.TransactionReverted: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.OpeningRateLimited: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
+    # The node cannot, for now.
+    errors.NodeNotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ChainError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
+    errors.WaypostError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+"""The status of an error is that of its nearest class listed here."""
+
+
+def status_of(error: WaypostError | type[WaypostError]) -> HTTPStatus:
+    """The HTTP status that answers this error."""
+    kind = error if isinstance(error, type) else type(error)
+    return next(STATUS[base] for base in kind.__mro__ if base in STATUS)
+
+
+def problem(error: WaypostError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The problem document of an error. 5xx of unexpected kinds keep their details to the log."""
+    status = status_of(error)
+    document: dict[str, JSON] = {
+        "type": f"urn:waypost:error:{error.code}",
+        "title": error.title,
+        "status": int(status),
+        "detail": str(error),
+        "code": error.code,
+    }
+    answer = dict(headers or {})
+    if status == HTTPStatus.UNAUTHORIZED:
+        answer["WWW-Authenticate"] = "Bearer"
+    if (seconds := error.details.get("retryAfter")) is not None:
+        answer["Retry-After"] = str(seconds)
+    return JSONResponse({**error.details, **document}, status, answer, media_type=PROBLEM)
+
+
+async def respond(error: WaypostError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer from in front of the routes."""
+    await problem(error)(scope, receive, send)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem document."""
+
+    @app.exception_handler(WaypostError)
+    async def _(request: Request, error: WaypostError) -> JSONResponse:
+        if status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.warning("request_failed", code=error.code, reason=str(error))
+        return problem(error, getattr(request.state, "error_headers", None))
+
+    @app.exception_handler(RequestValidationError)
+    async def _(request: Request, error: RequestValidationError) -> JSONResponse:
+        return problem(_malformed(error))
+
+    @app.exception_handler(HTTPException)
+    async def _(request: Request, error: HTTPException) -> JSONResponse:
+        return problem(_from_framework(error, request), error.headers)
+
+    @app.exception_handler(Exception)
+    async def _(request: Request, error: Exception) -> JSONResponse:
+        log.error("request_crashed", exc_info=error)
+        return problem(errors.InternalError())
+
+
+def _malformed(error: RequestValidationError) -> WaypostError:
+    """Names the first fault and its place, never the value: values may be private."""
+    fault = error.errors()[0]
+    place = [str(part) for part in fault["loc"] if not isinstance(part, int) or fault["type"] != "json_invalid"]
+    field = ".".join(place[1:])
+    where = f"{place[0]} field {field}" if field else place[0] if place else "request"
+    return errors.InvalidRequest(f"The {where} is not acceptable: {fault['msg']}.", field=field or None)
+
+
+def _from_framework(error: HTTPException, request: Request) -> WaypostError:
+    match error.status_code:
+        case HTTPStatus.NOT_FOUND:
+            return errors.RouteUnknown("There is no such route; /openapi.json lists them.")
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            return errors.MethodNotAllowed(f"This route does not answer {request.method[:16]}.")
+        case HTTPStatus.BAD_REQUEST:
+            return errors.InvalidRequest("The body is not JSON that can be read.")
+        case _:
+            return errors.InternalError(error.detail)
