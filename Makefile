@@ -1,0 +1,125 @@
+# Everything a contributor runs. The product needs Python only; contracts also need Node.js, for the compiler and anvil.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BROWNIE := scripts/brownie.sh
+UV := $(VENV)/bin/uv
+BIN := $(VENV)/bin
+LOCK := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+        --custom-compile-command "make lock"
+
+PRODUCT := $(VENV)/.installed
+CONTRACTS := .venv-brownie/.installed
+NODE := node_modules/.installed
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Environments ---------------------------------------------------------------------------------------------------------
+
+.PHONY: install install-brownie install-node
+install: $(PRODUCT) ## Install the product and its checks into .venv
+	@:
+install-brownie: $(CONTRACTS) $(NODE) ## Install Brownie into .venv-brownie, with the compiler and anvil
+	@:
+install-node: $(NODE) ## Install the Solidity compiler, libraries, anvil and forge from npm
+	@:
+
+$(UV): requirements/uv.txt
+	@python=$$(scripts/find_python.sh) || exit 1; \
+	echo "Creating $(VENV) with $$($$python --version)"; \
+	rm -rf $(VENV) && $$python -m venv $(VENV) && $(BIN)/python -m pip install -q --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(PRODUCT): $(UV) requirements/product.txt pyproject.toml
+	@echo "Installing the Python packages of requirements/product.txt"
+	@$(UV) pip sync -q -p $(VENV) requirements/product.txt
+	@$(UV) pip install -q -p $(VENV) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Brownie builds without isolation, so that the setuptools of the lock makes it and not whatever is newest that day.
+$(CONTRACTS): $(UV) requirements/brownie.txt
+	@echo "Installing Brownie into .venv-brownie, as pure Python"
+	@$(UV) venv -q --clear -p $(BIN)/python .venv-brownie
+	@$(UV) pip install -q -p .venv-brownie --no-deps -c requirements/brownie.txt setuptools
+	@BROWNIE_NOCOMPILE=1 $(UV) pip sync -q -p .venv-brownie --no-binary eth-brownie --no-build-isolation requirements/brownie.txt
+	@touch $@
+
+$(NODE): package.json package-lock.json .npmrc
+	@node -e 'process.exit(parseInt(process.version.slice(1)) < 20 ? 1 : 0)' 2>/dev/null || \
+	  { echo "The contracts need Node.js 20 or newer, with npm, on PATH (the demo and the node do not)." >&2; exit 1; }
+	@echo "Installing the Node.js packages of package-lock.json"
+	@npm ci --silent
+	@touch $@
+
+# Use ------------------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: install ## Show the whole idea at work (ARGS="--json", "--keep", "--act store")
+	@$(BIN)/waypost demo $(ARGS)
+
+# Tests ----------------------------------------------------------------------------------------------------------------
+
+.PHONY: test test-contracts test-services bench
+test: install install-brownie ## Run every test: contracts on anvil, services, end to end
+	@scripts/run_tests.sh
+
+test-contracts: install-brownie ## Run the contract tests alone
+	@$(BROWNIE) pytest $(wildcard tests/contracts tests/invariants) $(ARGS)
+
+test-services: install ## Run the Python tests alone
+	@$(BIN)/pytest $(wildcard tests/services tests/e2e) $(ARGS)
+
+bench: install ## Measure a node: receipt checks, paid and unpaid requests per second
+	@$(BIN)/python tests/benchmarks/throughput.py $(ARGS)
+
+# Generated files, committed -------------------------------------------------------------------------------------------
+
+.PHONY: artifacts gas openapi lock
+artifacts: install install-node ## Compile the contracts into services/waypost/chain/artifacts
+	@$(BIN)/python scripts/export_artifacts.py
+
+gas: install-brownie ## Measure gas into tests/benchmarks/gas.json
+	@$(BROWNIE) pytest -q tests/benchmarks
+
+openapi: install ## Write docs/openapi.json from the node's routes
+	@$(BIN)/python scripts/export_openapi.py
+
+lock: $(UV) ## Resolve the dependencies anew into requirements/ and package-lock.json (ARGS="--upgrade")
+	@grep -oE '^uv==[^ ]+' requirements/uv.txt | $(LOCK) -o requirements/uv.txt -
+	@$(LOCK) $(ARGS) --group dev -o requirements/product.txt pyproject.toml
+	@$(LOCK) $(ARGS) --no-binary eth-brownie -o requirements/brownie.txt requirements/brownie.in
+	@npm install --package-lock-only --silent
+
+# Checks ---------------------------------------------------------------------------------------------------------------
+
+PYTHON_SOURCES := $(wildcard services scripts tests/services tests/e2e)
+
+.PHONY: check check-python check-contracts format
+check: check-python check-contracts ## Lint, types, layers, formats; artifacts, gas and API are as committed
+
+check-python: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(PYTHON_SOURCES)
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/export_openapi.py --check
+
+check-contracts: install install-brownie
+	npx --no forge fmt -- --check
+	npx --no forge lint -- --deny warnings
+	$(BIN)/python scripts/export_artifacts.py --check
+	scripts/check_gas.sh
+
+format: install install-node ## Format Python and Solidity in place
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	npx --no forge fmt
+
+.PHONY: clean
+clean: ## Remove environments, packages and everything generated that is not committed
+	rm -rf .venv .venv-brownie node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find services scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
