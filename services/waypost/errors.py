@@ -295,8 +295,20 @@ class ClientError(WaypostError):
     """The client cannot go on."""
 
 
+class AnswerLost(ClientError):
+    """The node's answer did not arrive, so the request may have been served."""
+
+
 class ChannelMissing(ClientError):
     """There is no channel with this node."""
+
+
+class DepositExhausted(ClientError):
+    """This costs more than the channel's deposit has left."""
+
+
+class InvalidAnswer(ClientError):
+    """The node's answer breaks the protocol."""
 
 
 class MessageForged(ClientError):
@@ -319,6 +331,18 @@ class NodeUnreachable(ClientError):
     """The node cannot be reached."""
 
 
+class OpeningNeedsGas(ClientError):
+    """The token knows no signed transfers (ERC-3009), so the payer must send the transaction."""
+
+
+class OpeningPending(ClientError):
+    """The chain does not have the channel yet."""
+
+
+class PriceTooHigh(ClientError):
+    """The node asks more than the highest price that was allowed."""
+
+
 class SpendingLimitExceeded(ClientError):
     """This would spend more than the limit."""
 
@@ -332,6 +356,10 @@ class ConfigurationError(WaypostError):
 
 class InvalidConfig(ConfigurationError):
     """A setting is missing or has an unusable value."""
+
+
+class InvalidMnemonic(ConfigurationError):
+    """These are not the 24 words of a BIP-39 seed."""
 
 
 class KeystoreLocked(ConfigurationError):
