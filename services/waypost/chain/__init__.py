@@ -1,0 +1,2 @@
+"""The chain through web3: one module per contract, the sender, the watcher and deployment.
+Imports `protocol` and `errors` only."""
