@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {Deposits} from "../libraries/Deposits.sol";
+
 /// @title Channels paid by receipts
 /// @notice A payer locks a deposit for one payee. The channel's signer then signs *receipts*: running totals of what
 /// the payee has earned. The payee claims many receipts, of many payers, in one transaction.
@@ -88,25 +90,6 @@ interface IChannels {
         uint128 cumulative;
         bytes32 r;
         bytes32 vs;
-    }
-
-    /// @notice Arguments of an ERC-2612 permit for this contract; `deadline` 0 means that there is none.
-    struct Permit {
-        uint256 value;
-        uint256 deadline;
-        uint8 v;
-        bytes32 r;
-        bytes32 s;
-    }
-
-    /// @notice Arguments of an ERC-3009 authorization. Its `to` is this contract, its `value` the action's amount and
-    /// its `nonce` the action's EIP-712 struct hash, so it pays for that action and for no other.
-    struct Authorization {
-        uint256 validAfter;
-        uint256 validBefore;
-        uint8 v;
-        bytes32 r;
-        bytes32 s;
     }
 
     // ------------------------------------------------------------------------------------------------------------
@@ -216,7 +199,7 @@ interface IChannels {
         Opening calldata opening,
         Signature calldata signerSig,
         bytes calldata payerSig,
-        Permit calldata permit
+        Deposits.Permit calldata permit
     ) external;
 
     /// @notice Opens a channel with an ERC-3009 authorization whose nonce is `hashOpening(opening)`.
@@ -224,7 +207,7 @@ interface IChannels {
     function openWithAuthorization(
         Opening calldata opening,
         Signature calldata signerSig,
-        Authorization calldata authorization
+        Deposits.Authorization calldata authorization
     ) external;
 
     /// @notice Adds the caller's tokens to an open channel that is not closing.
@@ -233,10 +216,10 @@ interface IChannels {
 
     /// @notice Adds approved tokens of `action.payer`, who signed the top-up, to an open channel. Once per signature.
     /// @param payerSig `action.payer`'s signature of `action`, ECDSA (65 bytes) or ERC-1271.
-    function topUpFor(TopUp calldata action, bytes calldata payerSig, Permit calldata permit) external;
+    function topUpFor(TopUp calldata action, bytes calldata payerSig, Deposits.Permit calldata permit) external;
 
     /// @notice Adds tokens by an ERC-3009 authorization whose nonce is `hashTopUp(action)` to an open channel.
-    function topUpWithAuthorization(TopUp calldata action, Authorization calldata authorization) external;
+    function topUpWithAuthorization(TopUp calldata action, Deposits.Authorization calldata authorization) external;
 
     // ------------------------------------------------------------------------------------------------------------
     // Claim
@@ -247,11 +230,7 @@ interface IChannels {
     /// so no payer can spoil a batch. One transfer and one event, whatever the number of receipts.
     /// @param receipts At most MAX_CLAIMS, in any order.
     /// @return total What the payee was paid.
-    function claim(
-        address payee,
-        address token,
-        SignedReceipt[] calldata receipts
-    ) external returns (uint256 total);
+    function claim(address payee, address token, SignedReceipt[] calldata receipts) external returns (uint256 total);
 
     // ------------------------------------------------------------------------------------------------------------
     // Close
@@ -262,13 +241,8 @@ interface IChannels {
 
     /// @notice Starts the close delay with the payer's signature of
     /// `StartClose(address payee,address token,address signer,uint40 deadline)`.
-    function startCloseFor(
-        address payee,
-        address token,
-        address signer,
-        uint40 deadline,
-        bytes calldata payerSig
-    ) external;
+    function startCloseFor(address payee, address token, address signer, uint40 deadline, bytes calldata payerSig)
+        external;
 
     /// @notice Gives the payer back, once the close delay is over, what was not claimed. Anybody may call.
     function finishClose(address payee, address token, address signer) external;
@@ -308,11 +282,10 @@ interface IChannels {
     function channel(address payee, address token, address signer) external view returns (Channel memory);
 
     /// @notice Many channels of one payee, in the order of `signers`.
-    function channelsOf(
-        address payee,
-        address token,
-        address[] calldata signers
-    ) external view returns (Channel[] memory);
+    function channelsOf(address payee, address token, address[] calldata signers)
+        external
+        view
+        returns (Channel[] memory);
 
     /// @notice What `owner` may withdraw because transfers to it were refused.
     function credit(address owner, address token) external view returns (uint256);

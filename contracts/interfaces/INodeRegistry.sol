@@ -149,11 +149,10 @@ interface INodeRegistry {
     /// hold fewer nodes, even none, and still not be the last.
     /// @return page The nodes found.
     /// @return next Where to go on; 0 at the end.
-    function nodes(
-        uint32 services,
-        uint256 cursor,
-        uint256 limit
-    ) external view returns (Node[] memory page, uint256 next);
+    function nodes(uint32 services, uint256 cursor, uint256 limit)
+        external
+        view
+        returns (Node[] memory page, uint256 next);
 
     /// @notice Who registered `nodeKey`; zero if nobody did.
     function operatorOf(address nodeKey) external view returns (address);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IERC3009} from "@openzeppelin/contracts/interfaces/draft-IERC3009.sol";
-import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 
@@ -31,14 +29,12 @@ contract Channels is Credits {
         uint32 closeDelay;
     }
 
-    bytes32 private constant OPENING_TYPEHASH =
-        keccak256(
-            "Opening(address payer,address payee,address token,address signer,uint32 closeDelay,uint128 amount,bytes32 salt,uint40 deadline)"
-        );
-    bytes32 private constant TOP_UP_TYPEHASH =
-        keccak256(
-            "TopUp(address payer,address payee,address token,address signer,uint128 amount,bytes32 salt,uint40 deadline)"
-        );
+    bytes32 private constant OPENING_TYPEHASH = keccak256(
+        "Opening(address payer,address payee,address token,address signer,uint32 closeDelay,uint128 amount,bytes32 salt,uint40 deadline)"
+    );
+    bytes32 private constant TOP_UP_TYPEHASH = keccak256(
+        "TopUp(address payer,address payee,address token,address signer,uint128 amount,bytes32 salt,uint40 deadline)"
+    );
     bytes32 private constant START_CLOSE_TYPEHASH =
         keccak256("StartClose(address payee,address token,address signer,uint40 deadline)");
     bytes32 private constant CLOSE_TYPEHASH =
@@ -97,22 +93,23 @@ contract Channels is Credits {
         Opening calldata opening,
         Signature calldata signerSig,
         bytes calldata payerSig,
-        Permit calldata permit
+        Deposits.Permit calldata permit
     ) external nonReentrant {
         _authorize(opening.payer, hashOpening(opening), opening.deadline, payerSig);
         _open(opening, signerSig);
-        _permit(opening.token, opening.payer, permit);
-        Deposits.pull(opening.token, opening.payer, opening.amount);
+        Deposits.pullWithPermit(opening.token, opening.payer, opening.amount, permit);
     }
 
     /// @inheritdoc IChannels
     function openWithAuthorization(
         Opening calldata opening,
         Signature calldata signerSig,
-        Authorization calldata authorization
+        Deposits.Authorization calldata authorization
     ) external nonReentrant {
         _open(opening, signerSig);
-        _receive(opening.token, opening.payer, opening.amount, hashOpening(opening), authorization);
+        Deposits.pullWithAuthorization(
+            opening.token, opening.payer, opening.amount, hashOpening(opening), authorization
+        );
     }
 
     /// @inheritdoc IChannels
@@ -122,25 +119,23 @@ contract Channels is Credits {
     }
 
     /// @inheritdoc IChannels
-    function topUpFor(
-        TopUp calldata action,
-        bytes calldata payerSig,
-        Permit calldata permit
-    ) external nonReentrant {
+    function topUpFor(TopUp calldata action, bytes calldata payerSig, Deposits.Permit calldata permit)
+        external
+        nonReentrant
+    {
         _authorizeOnce(action.payer, hashTopUp(action), action.deadline, payerSig);
         _topUp(action.payee, action.token, action.signer, action.payer, action.amount);
-        _permit(action.token, action.payer, permit);
-        Deposits.pull(action.token, action.payer, action.amount);
+        Deposits.pullWithPermit(action.token, action.payer, action.amount, permit);
     }
 
     /// @inheritdoc IChannels
-    function topUpWithAuthorization(
-        TopUp calldata action,
-        Authorization calldata authorization
-    ) external nonReentrant {
+    function topUpWithAuthorization(TopUp calldata action, Deposits.Authorization calldata authorization)
+        external
+        nonReentrant
+    {
         _requireBy(action.deadline);
         _topUp(action.payee, action.token, action.signer, action.payer, action.amount);
-        _receive(action.token, action.payer, action.amount, hashTopUp(action), authorization);
+        Deposits.pullWithAuthorization(action.token, action.payer, action.amount, hashTopUp(action), authorization);
     }
 
     // ------------------------------------------------------------------------------------------------------------
@@ -148,11 +143,11 @@ contract Channels is Credits {
     // ------------------------------------------------------------------------------------------------------------
 
     /// @inheritdoc IChannels
-    function claim(
-        address payee,
-        address token,
-        SignedReceipt[] calldata receipts
-    ) external nonReentrant returns (uint256 total_) {
+    function claim(address payee, address token, SignedReceipt[] calldata receipts)
+        external
+        nonReentrant
+        returns (uint256 total_)
+    {
         if (receipts.length > MAX_CLAIMS) revert BatchTooLarge(receipts.length, MAX_CLAIMS);
         mapping(address signer => State) storage channels = _channels[payee][token];
         Receipts.Template template = Receipts.template(_domainSeparatorV4(), payee, token);
@@ -186,13 +181,10 @@ contract Channels is Credits {
     }
 
     /// @inheritdoc IChannels
-    function startCloseFor(
-        address payee,
-        address token,
-        address signer,
-        uint40 deadline,
-        bytes calldata payerSig
-    ) external nonReentrant {
+    function startCloseFor(address payee, address token, address signer, uint40 deadline, bytes calldata payerSig)
+        external
+        nonReentrant
+    {
         address payer = _startClose(payee, token, signer);
         bytes32 structHash = keccak256(abi.encode(START_CLOSE_TYPEHASH, payee, token, signer, deadline));
         _authorize(payer, structHash, deadline, payerSig);
@@ -208,11 +200,10 @@ contract Channels is Credits {
     }
 
     /// @inheritdoc IChannels
-    function close(
-        Close calldata action,
-        bytes calldata payeeSig,
-        SignedReceipt calldata receipt
-    ) external nonReentrant {
+    function close(Close calldata action, bytes calldata payeeSig, SignedReceipt calldata receipt)
+        external
+        nonReentrant
+    {
         if (msg.sender == action.payee) {
             _requireBy(action.deadline);
         } else {
@@ -226,9 +217,9 @@ contract Channels is Credits {
             // The payee can give up what it earned, but only the signer can say what it earned.
             Receipts.Template template = Receipts.template(_domainSeparatorV4(), action.payee, action.token);
             if (template.signerOf(receipt) != action.signer) revert InvalidSignature(action.signer);
-            uint256 max = _min(receipt.cumulative, balance.deposited);
-            if (action.finalCumulative > max) revert AmountOutOfRange(action.finalCumulative, max);
-            owed = uint96(action.finalCumulative) - claimed;
+            uint96 earned = _atMost(balance.deposited, receipt.cumulative);
+            if (action.finalCumulative > earned) revert AmountOutOfRange(action.finalCumulative, earned);
+            owed = _atMost(earned, action.finalCumulative) - claimed;
             balance.claimed = claimed + owed;
         }
         _finish(action.payee, action.token, action.signer, claimed + owed);
@@ -243,23 +234,22 @@ contract Channels is Credits {
     function channel(address payee, address token, address signer) public view returns (Channel memory) {
         State storage state = _channels[payee][token][signer];
         Balance memory balance = state.balance;
-        return
-            Channel({
-                payer: state.payer,
-                deposited: balance.deposited,
-                claimed: balance.claimed,
-                closesAt: balance.closesAt,
-                closeDelay: state.closeDelay,
-                status: balance.status
-            });
+        return Channel({
+            payer: state.payer,
+            deposited: balance.deposited,
+            claimed: balance.claimed,
+            closesAt: balance.closesAt,
+            closeDelay: state.closeDelay,
+            status: balance.status
+        });
     }
 
     /// @inheritdoc IChannels
-    function channelsOf(
-        address payee,
-        address token,
-        address[] calldata signers
-    ) external view returns (Channel[] memory channels) {
+    function channelsOf(address payee, address token, address[] calldata signers)
+        external
+        view
+        returns (Channel[] memory channels)
+    {
         channels = new Channel[](signers.length);
         for (uint256 i; i < signers.length; ++i) {
             channels[i] = channel(payee, token, signers[i]);
@@ -297,7 +287,7 @@ contract Channels is Credits {
         address signer = opening.signer;
         if (signer == address(0)) revert InvalidSigner(signer);
         bytes32 digest = _hashTypedDataV4(hashOpening(opening));
-        (address recovered, , ) = ECDSA.tryRecover(digest, signerSig.r, signerSig.vs);
+        (address recovered,,) = ECDSA.tryRecover(digest, signerSig.r, signerSig.vs);
         if (recovered != signer) revert InvalidSignature(signer);
 
         State storage state = _channels[payee][opening.token][signer];
@@ -315,19 +305,20 @@ contract Channels is Credits {
         Balance storage balance = _channels[payee][token][signer].balance;
         if (balance.status != Status.Open) revert ChannelNotOpen(balance.status);
         uint96 amount = _toAmount(amount_);
-        uint256 deposited = uint256(balance.deposited) + amount;
-        if (deposited > type(uint96).max) revert AmountOutOfRange(deposited, type(uint96).max);
-        balance.deposited = uint96(deposited);
-        emit ToppedUp(payee, token, signer, from, amount, uint96(deposited));
+        uint96 deposited = balance.deposited;
+        uint96 room = type(uint96).max - deposited;
+        if (amount > room) revert AmountOutOfRange(amount, room);
+        balance.deposited = deposited + amount;
+        emit ToppedUp(payee, token, signer, from, amount, deposited + amount);
     }
 
     /// @dev C2: claimed only grows, never past deposited.
     function _claim(Balance storage balance, uint256 cumulative) private returns (uint256 amount) {
         if (balance.status == Status.Closed) return 0;
-        uint256 claimed = balance.claimed;
-        uint256 earned = _min(cumulative, balance.deposited);
+        uint96 claimed = balance.claimed;
+        uint96 earned = _atMost(balance.deposited, cumulative);
         if (earned <= claimed) return 0;
-        balance.claimed = uint96(earned);
+        balance.claimed = earned;
         unchecked {
             return earned - claimed;
         }
@@ -354,54 +345,18 @@ contract Channels is Credits {
     }
 
     // ------------------------------------------------------------------------------------------------------------
-    // Tokens and amounts
+    // Amounts
     // ------------------------------------------------------------------------------------------------------------
-
-    /// @dev A permit names no purpose, so it never moves money: it may fail (somebody used it first) or be missing.
-    function _permit(address token, address owner, Permit calldata permit) private {
-        if (permit.deadline == 0 || token.code.length == 0) return;
-        try
-            IERC20Permit(token).permit(
-                owner,
-                address(this),
-                permit.value,
-                permit.deadline,
-                permit.v,
-                permit.r,
-                permit.s
-            )
-        {} catch {}
-    }
-
-    function _receive(
-        address token,
-        address from,
-        uint256 amount,
-        bytes32 nonce,
-        Authorization calldata authorization
-    ) private {
-        uint256 before = Deposits.balance(token);
-        IERC3009(token).receiveWithAuthorization(
-            from,
-            address(this),
-            amount,
-            authorization.validAfter,
-            authorization.validBefore,
-            nonce,
-            authorization.v,
-            authorization.r,
-            authorization.s
-        );
-        Deposits.requireReceived(token, before, amount);
-    }
 
     function _toAmount(uint128 amount) private pure returns (uint96) {
         if (amount == 0) revert ZeroAmount();
         if (amount > type(uint96).max) revert AmountOutOfRange(amount, type(uint96).max);
-        return uint96(amount);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return uint96(amount); // checked above
     }
 
-    function _min(uint256 a, uint256 b) private pure returns (uint256) {
-        return a < b ? a : b;
+    function _atMost(uint96 max, uint256 amount) private pure returns (uint96) {
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return amount < max ? uint96(amount) : max; // less than a uint96
     }
 }

@@ -3,9 +3,9 @@ pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
 import {IChannels} from "../interfaces/IChannels.sol";
 
@@ -81,12 +81,11 @@ abstract contract Credits is IChannels, EIP712, ReentrancyGuardTransient {
     // ------------------------------------------------------------------------------------------------------------
 
     /// @dev S1: the digest binds chain and contract (domain) and action (typehash).
-    function _authorize(
-        address account,
-        bytes32 structHash,
-        uint256 deadline,
-        bytes calldata signature
-    ) internal view returns (bytes32 digest) {
+    function _authorize(address account, bytes32 structHash, uint256 deadline, bytes calldata signature)
+        internal
+        view
+        returns (bytes32 digest)
+    {
         _requireBy(deadline);
         digest = _hashTypedDataV4(structHash);
         if (!SignatureChecker.isValidSignatureNowCalldata(account, digest, signature)) {
@@ -95,12 +94,7 @@ abstract contract Credits is IChannels, EIP712, ReentrancyGuardTransient {
     }
 
     /// @dev For actions that no state of theirs keeps from happening twice.
-    function _authorizeOnce(
-        address account,
-        bytes32 structHash,
-        uint256 deadline,
-        bytes calldata signature
-    ) internal {
+    function _authorizeOnce(address account, bytes32 structHash, uint256 deadline, bytes calldata signature) internal {
         bytes32 digest = _authorize(account, structHash, deadline, signature);
         if (_used[digest]) revert AlreadyUsed(digest);
         _used[digest] = true;

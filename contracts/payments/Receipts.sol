@@ -17,11 +17,11 @@ library Receipts {
     uint256 private constant DIGEST_SIZE = 0x42;
 
     /// @notice Lays out what all receipts for `payee` in `token` have in common.
-    function template(
-        bytes32 domainSeparator,
-        address payee,
-        address token
-    ) internal pure returns (Template template_) {
+    function template(bytes32 domainSeparator, address payee, address token)
+        internal
+        pure
+        returns (Template template_)
+    {
         bytes32 typehash = TYPEHASH;
         assembly ("memory-safe") {
             template_ := mload(0x40)
@@ -37,10 +37,11 @@ library Receipts {
     /// @notice The address whose signature the receipt carries; 0 if the signature is malformed.
     /// @dev Reads calldata words as they are: a `cumulative` beyond uint128 hashes to what no wallet signs. Receipts
     /// are running totals, so a second signature of one total (a malleable s) is as harmless as the first.
-    function signerOf(
-        Template template_,
-        IChannels.SignedReceipt calldata receipt
-    ) internal view returns (address signer) {
+    function signerOf(Template template_, IChannels.SignedReceipt calldata receipt)
+        internal
+        view
+        returns (address signer)
+    {
         assembly ("memory-safe") {
             let vs := calldataload(add(receipt, 0x40))
             // The struct hash goes behind 0x1901 and the domain separator, the digest into scratch space.

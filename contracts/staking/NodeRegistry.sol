@@ -3,9 +3,9 @@ pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
 import {INodeRegistry} from "../interfaces/INodeRegistry.sol";
 import {Deposits} from "../libraries/Deposits.sol";
@@ -77,7 +77,7 @@ contract NodeRegistry is INodeRegistry, EIP712, ReentrancyGuardTransient {
         if (record.registeredAt != 0) revert AlreadyRegistered(msg.sender);
         if (operatorOf[nodeKey] != address(0)) revert NodeKeyUsed(nodeKey);
         bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(NODE_KEY_TYPEHASH, msg.sender, nodeKey)));
-        (address recovered, ECDSA.RecoverError failure, ) = ECDSA.tryRecoverCalldata(digest, keySig);
+        (address recovered, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(digest, keySig);
         if (failure != ECDSA.RecoverError.NoError || recovered != nodeKey) revert InvalidSignature(nodeKey);
 
         operatorOf[nodeKey] = msg.sender;
@@ -149,27 +149,26 @@ contract NodeRegistry is INodeRegistry, EIP712, ReentrancyGuardTransient {
     /// @inheritdoc INodeRegistry
     function node(address operator) public view returns (Node memory) {
         Record storage record = _records[operator];
-        return
-            Node({
-                operator: record.registeredAt == 0 ? address(0) : operator,
-                nodeKey: record.nodeKey,
-                payout: record.payout,
-                services: record.services,
-                registeredAt: record.registeredAt,
-                stake: record.stake,
-                thawing: record.thawing,
-                thawedAt: record.thawedAt,
-                metadataHash: record.metadataHash,
-                endpoint: record.endpoint
-            });
+        return Node({
+            operator: record.registeredAt == 0 ? address(0) : operator,
+            nodeKey: record.nodeKey,
+            payout: record.payout,
+            services: record.services,
+            registeredAt: record.registeredAt,
+            stake: record.stake,
+            thawing: record.thawing,
+            thawedAt: record.thawedAt,
+            metadataHash: record.metadataHash,
+            endpoint: record.endpoint
+        });
     }
 
     /// @inheritdoc INodeRegistry
-    function nodes(
-        uint32 services,
-        uint256 cursor,
-        uint256 limit
-    ) external view returns (Node[] memory page, uint256 next) {
+    function nodes(uint32 services, uint256 cursor, uint256 limit)
+        external
+        view
+        returns (Node[] memory page, uint256 next)
+    {
         uint256 length = _operators.length;
         if (cursor >= length) return (page, 0);
         uint256 end = limit < length - cursor ? cursor + limit : length;
