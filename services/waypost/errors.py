@@ -35,336 +35,111 @@ class WaypostError(Exception):
         self.details = details
 
 
+# A table: one error a line, in alphabetical order.
+# ruff: noqa: E701
+# fmt: off
+
 # ---- Protocol ----
 
+class ProtocolError(WaypostError): """A value breaks the protocol."""
 
-class ProtocolError(WaypostError):
-    """A value breaks the protocol."""
-
-
-class AmountOutOfRange(ProtocolError):
-    """The amount is negative, or larger than its type holds."""
-
-
-class InvalidAddress(ProtocolError):
-    """This is no Ethereum address, or its EIP-55 checksum is wrong."""
-
-
-class InvalidAuthorization(ProtocolError):
-    """The ERC-3009 authorization is malformed."""
-
-
-class InvalidDescriptor(ProtocolError):
-    """The node descriptor is malformed."""
-
-
-class InvalidEndpoint(ProtocolError):
-    """The endpoint is no https URL (plain http is for loopback only)."""
-
-
-class InvalidMessage(ProtocolError):
-    """The message is malformed."""
-
-
-class InvalidOpening(ProtocolError):
-    """The channel's opening, top-up or closing is malformed."""
-
-
-class InvalidPayment(ProtocolError):
-    """The x402 payment object is malformed."""
-
-
-class InvalidPriceList(ProtocolError):
-    """The price list is malformed."""
-
-
-class InvalidPrivateKey(ProtocolError):
-    """This is no private key of the curve."""
-
-
-class InvalidReceipt(ProtocolError):
-    """The receipt is malformed, or the channel's signer did not sign it."""
-
-
-class InvalidSeal(ProtocolError):
-    """The payload was not sealed to this key, or was altered."""
-
-
-class InvalidSession(ProtocolError):
-    """The session request is malformed."""
-
-
-class InvalidSignature(ProtocolError):
-    """The signature is malformed, or another key made it."""
-
-
-class InvalidTopic(ProtocolError):
-    """The content topic is not of the form /application/version/name/encoding."""
-
-
-class MessageTooLarge(ProtocolError):
-    """The message is larger than allowed."""
-
+class AmountOutOfRange(ProtocolError): """The amount is negative, or larger than its type holds."""
+class InvalidAddress(ProtocolError): """This is no Ethereum address, or its EIP-55 checksum is wrong."""
+class InvalidAuthorization(ProtocolError): """The ERC-3009 authorization is malformed."""
+class InvalidDescriptor(ProtocolError): """The node descriptor is malformed."""
+class InvalidEndpoint(ProtocolError): """The endpoint is no https URL (plain http is for loopback only)."""
+class InvalidMessage(ProtocolError): """The message is malformed."""
+class InvalidOpening(ProtocolError): """The channel's opening, top-up or closing is malformed."""
+class InvalidPayment(ProtocolError): """The x402 payment object is malformed."""
+class InvalidPriceList(ProtocolError): """The price list is malformed."""
+class InvalidPrivateKey(ProtocolError): """This is no private key of the curve."""
+class InvalidReceipt(ProtocolError): """The receipt is malformed, or the channel's signer did not sign it."""
+class InvalidSeal(ProtocolError): """The payload was not sealed to this key, or was altered."""
+class InvalidSession(ProtocolError): """The session request is malformed."""
+class InvalidSignature(ProtocolError): """The signature is malformed, or another key made it."""
+class InvalidTopic(ProtocolError): """The topic is not of the form /application/version/name/encoding."""
+class MessageTooLarge(ProtocolError): """The message is larger than allowed."""
 
 # ---- Chain ----
 
+class ChainError(WaypostError): """The chain did not do what was asked."""
 
-class ChainError(WaypostError):
-    """The chain did not do what was asked."""
-
-
-class DeploymentMismatch(ChainError):
-    """The deployment on chain differs from the manifest."""
-
-
-class InsufficientFunds(ChainError):
-    """The account cannot pay for this transaction."""
-
-
-class ReorgTooDeep(ChainError):
-    """The chain was reorganised deeper than the blocks that are remembered."""
-
-
-class RpcFailed(ChainError):
-    """The RPC endpoint answered with an error."""
-
-
-class RpcUnreachable(ChainError):
-    """The RPC endpoint cannot be reached."""
-
-
-class TransactionReverted(ChainError):
-    """The contract refused the transaction."""
-
-
-class TransactionStuck(ChainError):
-    """The transaction was not mined in time."""
-
-
-class WrongChain(ChainError):
-    """The RPC endpoint serves another chain."""
-
-
-class WrongContract(ChainError):
-    """The code at this address is not the expected contract."""
-
+class DeploymentMismatch(ChainError): """The deployment on chain differs from the manifest."""
+class InsufficientFunds(ChainError): """The account cannot pay for this transaction."""
+class ReorgTooDeep(ChainError): """The chain was reorganised deeper than the blocks that are remembered."""
+class RpcFailed(ChainError): """The RPC endpoint answered with an error."""
+class RpcUnreachable(ChainError): """The RPC endpoint cannot be reached."""
+class TransactionReverted(ChainError): """The contract refused the transaction."""
+class TransactionStuck(ChainError): """The transaction was not mined in time."""
+class WrongChain(ChainError): """The RPC endpoint serves another chain."""
+class WrongContract(ChainError): """The code at this address is not the expected contract."""
 
 # ---- Node ----
 
-
-class NodeError(WaypostError):
-    """The node refuses this."""
-
-
-class AdminTokenInvalid(NodeError):
-    """The admin token is missing or wrong."""
-
-
-class BodyTooLarge(NodeError):
-    """The request body is larger than allowed."""
-
-
-class ChannelClosing(NodeError):
-    """The channel is closing, so its receipts are no longer accepted."""
-
-
-class ChannelNotFinal(NodeError):
-    """The channel's opening is not deep enough in the chain yet."""
-
-
-class ChannelUnknown(NodeError):
-    """The node knows no such channel."""
-
-
-class ClockSkew(NodeError):
-    """The timestamp is too far from the node's clock."""
-
-
-class DataInUse(NodeError):
-    """Another process uses this data folder."""
-
-
-class DataOfAnotherChain(NodeError):
-    """This data folder belongs to another chain, contract or payee."""
-
-
-class IdempotencyConflict(NodeError):
-    """This Idempotency-Key was used with another request."""
-
-
-class InternalError(NodeError):
-    """Something went wrong inside the node."""
-
-
-class InvalidRequest(NodeError):
-    """The request is malformed."""
-
-
-class MessageExpired(NodeError):
-    """The message has expired."""
-
-
-class MessageUnknown(NodeError):
-    """The node has no such message."""
-
-
-class MethodNotAllowed(NodeError):
-    """This route does not answer the method."""
-
-
-class NodeNotReady(NodeError):
-    """The node is starting, or has lost its chain."""
-
-
-class OpeningRateLimited(NodeError):
-    """The node submits no more openings this hour."""
-
-
-class OpeningRefused(NodeError):
-    """The node does not submit this opening."""
-
-
-class PaymentRequired(NodeError):
-    """The request must be paid for."""
-
-
-class PortInUse(NodeError):
-    """Another program listens on this port."""
-
-
-class PriceExpired(NodeError):
-    """The price list named in the request is no longer honoured."""
-
-
-class QuotaExceeded(NodeError):
-    """The channel's storage quota is used up."""
-
-
-class RateLimited(NodeError):
-    """Too many requests."""
-
-
-class ReceiptExceedsDeposit(NodeError):
-    """The receipt's total is above the channel's deposit."""
-
-
-class ReceiptForAnotherNode(NodeError):
-    """The receipt pays another node."""
-
-
-class ReceiptTooSmall(NodeError):
-    """The receipt raises the total by less than the node's minimum."""
-
-
-class RequestTimeout(NodeError):
-    """The request took too long to arrive."""
-
-
-class RetentionOutOfRange(NodeError):
-    """The retention is shorter or longer than the node offers."""
-
-
-class RouteUnknown(NodeError):
-    """The node has no such route."""
-
-
-class SessionExpired(NodeError):
-    """The session has expired."""
-
-
-class SessionInvalid(NodeError):
-    """The session is unknown."""
-
-
-class StaleReceipt(NodeError):
-    """The receipt is not above what was already paid, so it authorises nothing."""
-
-
-class StorageFull(NodeError):
-    """The node's disk is full."""
-
-
-class UnsupportedMediaType(NodeError):
-    """The body is not JSON."""
-
+class NodeError(WaypostError): """The node refuses this."""
+
+class AdminTokenInvalid(NodeError): """The admin token is missing or wrong."""
+class BodyTooLarge(NodeError): """The request body is larger than allowed."""
+class ChannelClosed(NodeError): """The channel is closed."""
+class ChannelClosing(NodeError): """The channel is closing, so its receipts are no longer accepted."""
+class ChannelNotFinal(NodeError): """The channel's opening is not deep enough in the chain yet."""
+class ChannelUnknown(NodeError): """The node knows no such channel."""
+class ClockSkew(NodeError): """The timestamp is too far from the node's clock."""
+class CloseDelayTooShort(NodeError): """The channel can close faster than the node is able to claim."""
+class DataCorrupt(NodeError): """The data folder is damaged, or holds another program's file."""
+class DataInUse(NodeError): """Another process uses this data folder."""
+class DataOfAnotherChain(NodeError): """This data folder belongs to another chain, contract or payee."""
+class DataTooNew(NodeError): """A newer version of the node wrote this data folder."""
+class IdempotencyConflict(NodeError): """This Idempotency-Key was used with another request."""
+class InternalError(NodeError): """Something went wrong inside the node."""
+class InvalidCursor(NodeError): """The cursor is not from this node."""
+class InvalidRequest(NodeError): """The request is malformed."""
+class MessageExpired(NodeError): """The message has expired."""
+class MessageUnknown(NodeError): """The node has no such message."""
+class MethodNotAllowed(NodeError): """This route does not answer the method."""
+class NodeNotReady(NodeError): """The node is starting, or has lost its chain."""
+class OpeningRateLimited(NodeError): """The node submits no more openings this hour."""
+class OpeningRefused(NodeError): """The node does not submit this opening."""
+class PaymentRequired(NodeError): """The request must be paid for."""
+class PortInUse(NodeError): """Another program listens on this port."""
+class PriceExpired(NodeError): """The price list named in the request is no longer honoured."""
+class QuotaExceeded(NodeError): """The channel's storage quota is used up."""
+class RateLimited(NodeError): """Too many requests."""
+class ReceiptExceedsDeposit(NodeError): """The receipt's total is above the channel's deposit."""
+class ReceiptForAnotherNode(NodeError): """The receipt pays another node."""
+class ReceiptTooSmall(NodeError): """The receipt raises the total by less than the node's minimum."""
+class RequestTimeout(NodeError): """The request took too long to arrive."""
+class RetentionOutOfRange(NodeError): """The retention is shorter or longer than the node offers."""
+class RouteUnknown(NodeError): """The node has no such route."""
+class SessionExpired(NodeError): """The session has expired."""
+class SessionInvalid(NodeError): """The session is unknown."""
+class StaleReceipt(NodeError): """The receipt is not above what was already paid, so it authorises nothing."""
+class StorageFull(NodeError): """The node's disk is full."""
+class UnsupportedMediaType(NodeError): """The body is not JSON."""
 
 # ---- Client ----
 
+class ClientError(WaypostError): """The client cannot go on."""
 
-class ClientError(WaypostError):
-    """The client cannot go on."""
-
-
-class AnswerLost(ClientError):
-    """The node's answer did not arrive, so the request may have been served."""
-
-
-class ChannelMissing(ClientError):
-    """There is no channel with this node."""
-
-
-class DepositExhausted(ClientError):
-    """This costs more than the channel's deposit has left."""
-
-
-class InvalidAnswer(ClientError):
-    """The node's answer breaks the protocol."""
-
-
-class MessageForged(ClientError):
-    """A node delivered a message that does not match its id."""
-
-
-class NoNodesFound(ClientError):
-    """No node fulfils the conditions."""
-
-
-class NodeDisagrees(ClientError):
-    """The node's accounts differ from ours, so nothing more is signed."""
-
-
-class NodeRefused(ClientError):
-    """The node refused the request."""
-
-
-class NodeUnreachable(ClientError):
-    """The node cannot be reached."""
-
-
-class OpeningNeedsGas(ClientError):
-    """The token knows no signed transfers (ERC-3009), so the payer must send the transaction."""
-
-
-class OpeningPending(ClientError):
-    """The chain does not have the channel yet."""
-
-
-class PriceTooHigh(ClientError):
-    """The node asks more than the highest price that was allowed."""
-
-
-class SpendingLimitExceeded(ClientError):
-    """This would spend more than the limit."""
-
+class AnswerLost(ClientError): """The node's answer did not arrive, so the request may have been served."""
+class ChannelMissing(ClientError): """There is no channel with this node."""
+class DepositExhausted(ClientError): """This costs more than the channel's deposit has left."""
+class InvalidAnswer(ClientError): """The node's answer breaks the protocol."""
+class MessageForged(ClientError): """A node delivered a message that does not match its id."""
+class NoNodesFound(ClientError): """No node fulfils the conditions."""
+class NodeDisagrees(ClientError): """The node's accounts differ from ours, so nothing more is signed."""
+class NodeRefused(ClientError): """The node refused the request."""
+class NodeUnreachable(ClientError): """The node cannot be reached."""
+class OpeningNeedsGas(ClientError): """The token has no signed transfers (ERC-3009), so the payer needs ETH to open."""
+class OpeningPending(ClientError): """The chain does not have the channel yet."""
+class PriceTooHigh(ClientError): """The node asks more than the highest price that was allowed."""
+class SpendingLimitExceeded(ClientError): """This would spend more than the limit."""
 
 # ---- Configuration ----
 
+class ConfigurationError(WaypostError): """The configuration is unusable."""
 
-class ConfigurationError(WaypostError):
-    """The configuration is unusable."""
-
-
-class InvalidConfig(ConfigurationError):
-    """A setting is missing or has an unusable value."""
-
-
-class InvalidMnemonic(ConfigurationError):
-    """These are not the 24 words of a BIP-39 seed."""
-
-
-class KeystoreLocked(ConfigurationError):
-    """The key file needs a password."""
-
-
-class WrongPassword(ConfigurationError):
-    """The password does not open the key file."""
+class InvalidConfig(ConfigurationError): """A setting is missing or has an unusable value."""
+class InvalidMnemonic(ConfigurationError): """These are not the 24 words of a BIP-39 seed."""
+class KeystoreLocked(ConfigurationError): """The key file needs a password."""
+class WrongPassword(ConfigurationError): """The password does not open the key file."""
