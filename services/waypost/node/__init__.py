@@ -1,0 +1,1 @@
+"""The service node: what serves clients, keeps the books and claims on chain."""

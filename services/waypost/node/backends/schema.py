@@ -1,0 +1,161 @@
+"""The tables of a node's database, and whose data it is.
+Amounts are decimal text: they outgrow SQLite's 64-bit integers. Times are Unix seconds."""
+
+import secrets
+import sqlite3
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from eth_typing import ChecksumAddress
+
+from waypost.errors import DataCorrupt, DataOfAnotherChain, DataTooNew
+
+APPLICATION_ID = 0x57617970  # "Wayp"
+
+LEDGER = """
+CREATE TABLE channels (
+    signer TEXT PRIMARY KEY,
+    -- What the chain says: folded from channel_events, rebuilt after a reorg.
+    payer TEXT, deposited TEXT NOT NULL, claimed TEXT NOT NULL, claimed_final TEXT NOT NULL,
+    status TEXT NOT NULL, closes_at INTEGER NOT NULL, close_delay INTEGER NOT NULL,
+    opened_block INTEGER NOT NULL,
+    -- What the node keeps: never rolled back.
+    paid TEXT NOT NULL DEFAULT '0', spent TEXT NOT NULL DEFAULT '0', signature BLOB,
+    frozen_until INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE TABLE channel_events (
+    block_hash BLOB NOT NULL, log_index INTEGER NOT NULL, signer TEXT NOT NULL,
+    block_number INTEGER NOT NULL, kind TEXT NOT NULL, fields TEXT NOT NULL,
+    PRIMARY KEY (block_hash, log_index, signer)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX channel_events_of_signer ON channel_events (signer, block_number, log_index);
+CREATE INDEX channel_events_by_block ON channel_events (block_number);
+CREATE TABLE answers (
+    signer TEXT NOT NULL, key TEXT NOT NULL, body_hash BLOB NOT NULL,
+    charged TEXT NOT NULL, answer TEXT NOT NULL, created INTEGER NOT NULL,
+    PRIMARY KEY (signer, key)
+) STRICT;
+CREATE INDEX answers_by_age ON answers (created);
+"""
+
+MESSAGES = """
+CREATE TABLE messages (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE,
+    topic TEXT NOT NULL, timestamp_ns INTEGER NOT NULL, size INTEGER NOT NULL,
+    signer TEXT NOT NULL, accepted INTEGER NOT NULL, expires INTEGER NOT NULL,
+    meta BLOB, payload BLOB -- NULL once dropped: what is left says that it was here
+) STRICT;
+CREATE INDEX messages_of_topic ON messages (topic, sequence, expires);
+CREATE INDEX messages_kept ON messages (expires) WHERE payload IS NOT NULL;
+CREATE INDEX messages_dropped ON messages (expires) WHERE payload IS NULL;
+CREATE TABLE storage_used (signer TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+SESSIONS = """
+CREATE TABLE sessions (
+    token_hash BLOB PRIMARY KEY, signer TEXT NOT NULL, expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_by_age ON sessions (expires);
+CREATE TABLE session_nonces (
+    signer TEXT NOT NULL, nonce BLOB NOT NULL, expires INTEGER NOT NULL,
+    PRIMARY KEY (signer, nonce)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX session_nonces_by_age ON session_nonces (expires);
+"""
+
+META = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS = (META + LEDGER + MESSAGES + SESSIONS,)
+"""Entry n takes a database from version n to n + 1. Released entries never change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose books these are. A node refuses to open another's."""
+
+    chain_id: int
+    channels: ChecksumAddress
+    registry: ChecksumAddress
+    token: ChecksumAddress
+    payee: ChecksumAddress
+
+
+def prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> None:
+    """Checks that the file is ours, brings its tables up to date and sets what durability needs.
+
+    Raises DataCorrupt, DataTooNew or DataOfAnotherChain, and leaves such a file as it was.
+    """
+    version = _version(connection, path)
+    if version:
+        _check_identity(connection, path, identity)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")  # on macOS, fsync alone does not reach the disk
+    for number in range(version, len(MIGRATIONS)):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {MIGRATIONS[number]}"
+            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number + 1};"
+            + ("" if version else _founding(identity))
+            + "COMMIT;"
+        )
+        version = number + 1
+    for table in ("channels", "channel_events"):
+        problem = connection.execute(f"PRAGMA quick_check({table})").fetchone()[0]
+        if problem != "ok":
+            raise DataCorrupt(f"{path} is damaged: {problem}.", path=str(path))
+
+
+def read_meta(connection: sqlite3.Connection, key: str) -> str:
+    """One fact about the whole database. Raises KeyError."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    if row is None:
+        raise KeyError(key)
+    return str(row["value"])
+
+
+def write_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
+    """Replaces one fact about the whole database."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """0 for an empty file."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if tables and application != APPLICATION_ID:
+        raise DataCorrupt(f"{path} is no database of a Waypost node.", path=str(path))
+    if version > len(MIGRATIONS):
+        raise DataTooNew(
+            f"{path} was written by a newer Waypost (version {version}; this one knows {len(MIGRATIONS)}).",
+            path=str(path),
+            given=version,
+            maximum=len(MIGRATIONS),
+        )
+    return version
+
+
+def _facts(identity: Identity) -> dict[str, str]:
+    return {name: str(value) for name, value in asdict(identity).items()}
+
+
+def _founding(identity: Identity) -> str:
+    # Addresses, integers and hex: nothing here needs quoting.
+    facts = _facts(identity) | {"store": secrets.token_hex(8), "head": "0", "forgotten": "0"}
+    rows = ", ".join(f"('{key}', '{value}')" for key, value in facts.items())
+    return f"INSERT INTO meta VALUES {rows};"
+
+
+def _check_identity(connection: sqlite3.Connection, path: Path, identity: Identity) -> None:
+    for name, expected in _facts(identity).items():
+        found = read_meta(connection, name)
+        if found != expected:
+            raise DataOfAnotherChain(
+                f"{path} belongs to {name} {found}, but this node is set up for {expected}.",
+                path=str(path),
+                field=name,
+                given=expected,
+                found=found,
+            )

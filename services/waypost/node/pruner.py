@@ -1,0 +1,50 @@
+"""Clears away, again and again, what the node no longer needs to keep."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from waypost.errors import NodeError
+from waypost.node.ledger import Ledger
+from waypost.node.messages import MessageStore
+from waypost.node.sessions import Sessions
+
+log = structlog.get_logger()
+
+
+class Pruner:
+    """Prunes messages, sessions and kept answers every `interval` seconds. `clock` gives Unix seconds."""
+
+    def __init__(
+        self,
+        messages: MessageStore,
+        sessions: Sessions,
+        ledger: Ledger,
+        clock: Callable[[], int],
+        *,
+        interval: float = 60,
+    ) -> None:
+        self._messages = messages
+        self._sessions = sessions
+        self._ledger = ledger
+        self._clock = clock
+        self._interval = interval
+
+    async def run(self) -> None:
+        """Until cancelled. A round that fails, as on a full disk, is logged and tried again."""
+        while True:
+            try:
+                await self.prune()
+            except NodeError as error:
+                log.warning("pruning_failed", code=error.code, reason=str(error))
+            await asyncio.sleep(self._interval)
+
+    async def prune(self) -> None:
+        """One round."""
+        now = self._clock()
+        freed = await self._messages.prune(now)
+        await self._sessions.prune(now)
+        await self._ledger.prune()
+        if freed:
+            log.info("messages_pruned", messages=freed)
