@@ -29,9 +29,11 @@ install-node: $(NODE) ## Install the Solidity compiler, libraries, anvil and for
 	@:
 
 $(UV): requirements/uv.txt
-	@python=$$(scripts/find_python.sh) || exit 1; \
-	echo "Creating $(VENV) with $$($$python --version)"; \
-	rm -rf $(VENV) && $$python -m venv $(VENV) && $(BIN)/python -m pip install -q --require-hashes -r requirements/uv.txt
+	@$(BIN)/python -c '' 2>/dev/null || { \
+	  python=$$(scripts/find_python.sh) || exit 1; \
+	  echo "Creating $(VENV) with $$($$python --version)"; \
+	  $$python -m venv --clear $(VENV) || { echo "Python's venv module is needed (Debian: python3-venv)." >&2; exit 1; }; }
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements/uv.txt
 	@touch $@
 
 $(PRODUCT): $(UV) requirements/product.txt pyproject.toml
@@ -83,7 +85,7 @@ artifacts: install install-node ## Compile the contracts into services/waypost/c
 	@$(BIN)/python scripts/export_artifacts.py
 
 gas: install-brownie ## Measure gas into tests/benchmarks/gas.json
-	@$(BROWNIE) pytest -q tests/benchmarks
+	@$(BROWNIE) pytest -q $(wildcard tests/benchmarks/gas*.py)
 
 openapi: install ## Write docs/openapi.json from the node's routes
 	@$(BIN)/python scripts/export_openapi.py
