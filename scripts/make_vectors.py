@@ -11,7 +11,7 @@ from typing import Any
 
 from eth_account import Account
 from eth_account.messages import encode_typed_data
-from eth_utils import keccak
+from eth_utils.crypto import keccak
 
 FOLDER = Path(__file__).parent.parent / "tests" / "vectors"
 CHAIN_ID = 31337
@@ -65,8 +65,7 @@ def signed(
     members = [member.split(" ") for member in TYPES[kind].split(",")]
     types = {kind: [{"name": member, "type": abi} for abi, member in members]}
     values = {
-        member: int(message[member]) if abi.startswith("uint") else message[member]
-        for abi, member in members
+        member: int(message[member]) if abi.startswith("uint") else message[member] for abi, member in members
     }
     encoded = encode_typed_data(where, types, values)
     signature = Account.sign_message(encoded, key(signer))
@@ -310,8 +309,7 @@ def messages() -> dict[str, Any]:
     }
     return {
         "hashes": [
-            {"name": name} | common | change | {"hash": "0x" + digest}
-            for name, change, digest in cases
+            {"name": name} | common | change | {"hash": "0x" + digest} for name, change, digest in cases
         ],
         "shards": [{"topic": topic, "shard": shard} for topic, shard in shards.items()],
     }

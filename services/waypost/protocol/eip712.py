@@ -1,7 +1,6 @@
 """EIP-712: a frozen dataclass that states its members' types is a signable struct.
 Its digest equals what wallets sign, and its JSON form follows from the same declaration."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Self, get_type_hints
@@ -9,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Self, get_type_hints
 from eth_typing import ChecksumAddress
 
 from waypost.errors import JSON, ProtocolError
-from waypost.protocol.fields import Fields, in_range
+from waypost.protocol.fields import Fields, camel_case, in_range
 from waypost.protocol.signatures import Signature, address_bytes, keccak, recover, sign
 
 Address = Annotated[ChecksumAddress, "address"]
@@ -88,10 +87,9 @@ class TypedStruct:
 
     def __init_subclass__(cls, primary_type: str | None = None) -> None:
         hints = get_type_hints(cls, include_extras=True).items()
-        kinds = {
-            name: hint.__metadata__[0] for name, hint in hints if hasattr(hint, "__metadata__")
-        }
-        cls.members = {name: (_camel(name), kind) for name, kind in kinds.items()}
+        kinds = {name: hint.__metadata__[0] for name, hint in hints if hasattr(hint, "__metadata__")}
+        cls.members = {name: (camel_case(name), kind) for name, kind in kinds.items()}
+        # With slots, dataclass builds the class a second time, without the keyword.
         cls.primary_type = primary_type or vars(cls).get("primary_type", cls.__name__)
         listed = ",".join(f"{kind} {name}" for name, kind in cls.members.values())
         cls.type_string = f"{cls.primary_type}({listed})"
@@ -129,8 +127,7 @@ class TypedStruct:
     def to_json(self) -> dict[str, JSON]:
         """The members by their camelCase names."""
         return {
-            name: _to_json(kind, getattr(self, attribute))
-            for attribute, (name, kind) in self.members.items()
+            name: _to_json(kind, getattr(self, attribute)) for attribute, (name, kind) in self.members.items()
         }
 
     @classmethod
@@ -138,8 +135,7 @@ class TypedStruct:
         """The reverse. Raises InvalidAddress, AmountOutOfRange or the struct's own error."""
         fields = Fields(value, cls.error)
         arguments: dict[str, Any] = {
-            attribute: _from_json(fields, name, kind)
-            for attribute, (name, kind) in cls.members.items()
+            attribute: _from_json(fields, name, kind) for attribute, (name, kind) in cls.members.items()
         }
         return cls(**arguments)
 
@@ -154,11 +150,6 @@ class TypedStruct:
             "domain": domain.to_json(),
             "message": self.to_json(),
         }
-
-
-def _camel(name: str) -> str:
-    # A trailing underscore only keeps a member clear of a Python keyword.
-    return re.sub(r"_([a-z])", lambda found: found[1].upper(), name.rstrip("_"))
 
 
 def _bits(kind: str) -> int:

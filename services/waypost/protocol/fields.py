@@ -1,21 +1,20 @@
 """Reads the fields of untrusted JSON objects: each fault is one ProtocolError naming the field.
 Amounts are decimal strings, times and sizes integers, bytes 0x-hex, addresses EIP-55."""
 
+import base64
 import re
-from collections.abc import Callable, Mapping
-from typing import TypeVar, cast
+from collections.abc import Mapping
+from typing import cast
 
 from eth_typing import ChecksumAddress
 
-from waypost.errors import AmountOutOfRange, InvalidAddress, InvalidSignature, ProtocolError
+from waypost.errors import AmountOutOfRange, InvalidAddress, ProtocolError
 from waypost.protocol.signatures import Signature, checksum
 
 MAX_JSON_INTEGER = 2**53 - 1  # what every JSON parser keeps exactly (RFC 7493)
 
-T = TypeVar("T")
-
-_HEX = re.compile(r"0x(?:[0-9a-fA-F]{2})*", re.ASCII)
-_DECIMAL = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)  # 78 digits hold a uint256
+_HEX = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
+_DECIMAL = re.compile(r"0|[1-9][0-9]{0,77}")  # 78 digits hold a uint256
 
 
 class Fields:
@@ -30,6 +29,10 @@ class Fields:
     def __contains__(self, name: str) -> bool:
         return self.value.get(name) is not None
 
+    def fault(self, name: str, expected: str) -> ProtocolError:
+        """The error to raise for a field that is not what is expected."""
+        return self.error(f"Field {name} must be {expected}.", field=name)
+
     def raw(self, name: str) -> object:
         """The value as it came; absent and null are faults."""
         value = self.value.get(name)
@@ -37,14 +40,24 @@ class Fields:
             raise self.error(f"Field {name} is missing.", field=name)
         return value
 
-    def fault(self, name: str, expected: str) -> ProtocolError:
-        """The error to raise for a field that is not what is expected."""
-        return self.error(f"Field {name} must be {expected}.", field=name)
+    def fields(self, name: str) -> "Fields":
+        """A nested object."""
+        value = self.raw(name)
+        if not isinstance(value, Mapping):
+            raise self.fault(name, "an object")
+        return Fields(value, self.error)
+
+    def items(self, name: str) -> list[object]:
+        """A list of anything."""
+        value = self.raw(name)
+        if not isinstance(value, list):
+            raise self.fault(name, "a list")
+        return value
 
     def text(self, name: str) -> str:
-        """A string."""
+        """A string that UTF-8 can encode: JSON's escapes can spell half a surrogate pair."""
         value = self.raw(name)
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not _is_unicode(value):
             raise self.fault(name, "a string")
         return value
 
@@ -55,20 +68,30 @@ class Fields:
             raise self.fault(name, f"an integer from 0 to {maximum}")
         return value
 
-    def amount(self, name: str, bits: int = 128) -> int:
-        """Token base units, as a decimal string. Raises AmountOutOfRange beyond `bits`."""
+    def decimal(self, name: str) -> int:
+        """An integer of up to 78 digits, as a decimal string."""
         text = self.text(name)
         if not _DECIMAL.fullmatch(text):
-            raise self.fault(name, "an amount as a decimal string")
-        return in_range(name, int(text), bits)
+            raise self.fault(name, "an integer as a decimal string")
+        return int(text)
 
-    def data(self, name: str, length: int | None = None) -> bytes:
-        """Bytes from 0x-hex, of the given length."""
+    def amount(self, name: str, bits: int = 128) -> int:
+        """Token base units, as a decimal string. Raises AmountOutOfRange beyond `bits`."""
+        return in_range(name, self.decimal(name), bits)
+
+    def data(self, name: str, length: int) -> bytes:
+        """So many bytes, from 0x-hex."""
         text = self.text(name)
-        if not _HEX.fullmatch(text) or length not in (None, len(text) // 2 - 1):
-            size = "" if length is None else f"{length} bytes of "
-            raise self.fault(name, f"{size}0x-hex")
+        if not _HEX.fullmatch(text) or len(text) != 2 + 2 * length:
+            raise self.fault(name, f"{length} bytes of 0x-hex")
         return bytes.fromhex(text[2:])
+
+    def base64(self, name: str) -> bytes:
+        """Bytes from base64 (RFC 4648 section 4, padded)."""
+        try:
+            return base64.b64decode(self.text(name), validate=True)
+        except ValueError:
+            raise self.fault(name, "base64") from None
 
     def address(self, name: str) -> ChecksumAddress:
         """An address, all one case or with a right EIP-55 checksum. Raises InvalidAddress."""
@@ -76,14 +99,7 @@ class Fields:
 
     def signature(self, name: str) -> Signature:
         """A compact signature, 64 bytes of 0x-hex. Raises InvalidSignature."""
-        return Signature.from_bytes(Fields(self.value, InvalidSignature).data(name, 64))
-
-    def items(self, name: str, read: Callable[[object], T]) -> tuple[T, ...]:
-        """A list, each entry read by `read`."""
-        value = self.raw(name)
-        if not isinstance(value, list):
-            raise self.fault(name, "a list")
-        return tuple(read(entry) for entry in value)
+        return Signature.from_hex(self.text(name))
 
 
 def in_range(name: str, amount: int, bits: int) -> int:
@@ -97,11 +113,22 @@ def in_range(name: str, amount: int, bits: int) -> int:
 def parse_address(text: str, name: str = "address") -> ChecksumAddress:
     """The EIP-55 form of an address, all one case or checksummed. Raises InvalidAddress."""
     digits = text[2:]
-    if _HEX.fullmatch(text) and len(digits) == 40:
-        address = checksum(bytes.fromhex(digits))
-        if text == address or digits in (digits.lower(), digits.upper()):
-            return address
-        sentence = f"{name} has a wrong checksum: {text}."
-    else:
-        sentence = f"{name} is no address: 0x and 40 hexadecimal digits."
-    raise InvalidAddress(sentence, field=name)
+    if not (_HEX.fullmatch(text) and len(digits) == 40):
+        raise InvalidAddress(f"{name} is no address: 0x and 40 hexadecimal digits.", field=name)
+    address = checksum(bytes.fromhex(digits))
+    if address != text and digits not in (digits.lower(), digits.upper()):
+        raise InvalidAddress(f"{name} has a wrong checksum: {text}.", field=name)
+    return address
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def camel_case(name: str) -> str:
+    """The JSON name of a Python attribute; a trailing underscore only avoids a keyword."""
+    return re.sub(r"_([a-z])", lambda found: found[1].upper(), name.rstrip("_"))

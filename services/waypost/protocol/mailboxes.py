@@ -10,7 +10,6 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 from waypost.errors import InvalidSeal
 
 SECONDS_PER_DAY = 86_400
-KEY_BYTES = 32
 
 
 def day_of(unix_seconds: int) -> int:
@@ -31,10 +30,11 @@ def public_key(private_key: bytes) -> bytes:
 
 def seal(payload: bytes, recipient: bytes) -> bytes:
     """Encrypts to an X25519 public key from a throw-away key; adds 48 bytes (libsodium's sealed
-    box). The sender cannot open it again. Raises InvalidSeal for a key of another length."""
-    if len(recipient) != KEY_BYTES:
-        raise InvalidSeal("A mailbox key is 32 bytes.", given=len(recipient))
-    return bytes(SealedBox(PublicKey(recipient)).encrypt(payload))
+    box). The sender cannot open it again. Raises InvalidSeal for an unusable key."""
+    try:
+        return bytes(SealedBox(PublicKey(recipient)).encrypt(payload))
+    except CryptoError:
+        raise InvalidSeal("The recipient's key is no X25519 public key.") from None
 
 
 def unseal(sealed: bytes, private_key: bytes) -> bytes:

@@ -1,8 +1,9 @@
 """What a node says of itself: services, endpoint, prices and limits, signed by its node key.
 The answer of `GET /v1/node`, checked before a client trusts a node with money."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from dataclasses import fields as fields_of
 from enum import IntFlag
 from ipaddress import ip_address
 from typing import Self, cast
@@ -13,7 +14,7 @@ from eth_typing import ChecksumAddress
 
 from waypost.errors import JSON, InvalidDescriptor, InvalidEndpoint, InvalidSignature
 from waypost.protocol.eip712 import Address, Bytes32, Domain, TypedStruct, Uint40
-from waypost.protocol.fields import Fields
+from waypost.protocol.fields import Fields, camel_case
 from waypost.protocol.prices import PriceList
 from waypost.protocol.signatures import keccak
 
@@ -28,18 +29,14 @@ class Services(IntFlag):
     LEASE = 4
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def names(self) -> list[str]:
         """Lower-case names, lowest bit first."""
-        return tuple(cast(str, bit.name).lower() for bit in self)
+        return [str(bit.name).lower() for bit in self]
 
     @classmethod
-    def from_names(cls, names: Iterable[str]) -> Self:
-        """The reverse; names this version does not know are left out."""
-        known = {cast(str, bit.name).lower(): bit for bit in cls}
-        services = cls(0)
-        for name in names:
-            services |= known.get(name, cls(0))
-        return services
+    def from_names(cls, names: Collection[object]) -> Self:
+        """The reverse; names that this version does not know are left out."""
+        return cls(sum(bit for bit in cls if str(bit.name).lower() in names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +82,6 @@ class Limits:
     max_page: int
 
 
-_CONTRACTS = {"channels": "channels", "registry": "registry", "token": "token"}
-_LIMITS = {
-    "max_payload": "maxPayload",
-    "min_retention": "minRetention",
-    "max_retention": "maxRetention",
-    "min_close_delay": "minCloseDelay",
-    "confirmations": "confirmations",
-    "max_topics": "maxTopics",
-    "max_page": "maxPage",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class NodeDescriptor:
     """A node's description of itself. `network` names the chain for people; `issued` and prices
@@ -121,12 +106,12 @@ class NodeDescriptor:
             "operator": self.operator,
             "nodeKey": self.node_key,
             "payee": self.payee,
-            "services": list(self.services.names),
+            "services": self.services.names,
             "endpoint": self.endpoint,
             "chain": {"id": self.chain_id, "network": self.network},
-            "contracts": {name: getattr(self.contracts, key) for key, name in _CONTRACTS.items()},
+            "contracts": asdict(self.contracts),
             "prices": self.prices.to_json(),
-            "limits": {name: getattr(self.limits, key) for key, name in _LIMITS.items()},
+            "limits": {camel_case(name): limit for name, limit in asdict(self.limits).items()},
             "version": self.version,
             "issued": self.issued,
         }
@@ -135,20 +120,18 @@ class NodeDescriptor:
     def from_json(cls, value: object) -> Self:
         """The reverse, checking no signature. Raises a ProtocolError."""
         fields = Fields(value, InvalidDescriptor)
-        chain = Fields(fields.raw("chain"), InvalidDescriptor)
-        contracts = Fields(fields.raw("contracts"), InvalidDescriptor)
-        limits = Fields(fields.raw("limits"), InvalidDescriptor)
+        chain, contracts, limits = (fields.fields(name) for name in ("chain", "contracts", "limits"))
         return cls(
             operator=fields.address("operator"),
             node_key=fields.address("nodeKey"),
             payee=fields.address("payee"),
-            services=Services.from_names(fields.items("services", str)),
+            services=Services.from_names(fields.items("services")),
             endpoint=parse_endpoint(fields.text("endpoint")),
             chain_id=chain.integer("id"),
             network=chain.text("network"),
-            contracts=Contracts(**{k: contracts.address(name) for k, name in _CONTRACTS.items()}),
+            contracts=Contracts(**{name: contracts.address(name) for name in _names(Contracts)}),
             prices=PriceList.from_json(fields.raw("prices")),
-            limits=Limits(**{k: limits.integer(name) for k, name in _LIMITS.items()}),
+            limits=Limits(**{name: limits.integer(camel_case(name)) for name in _names(Limits)}),
             version=fields.text("version"),
             issued=fields.integer("issued", 2**40 - 1),
         )
@@ -181,6 +164,10 @@ def _statement(descriptor: NodeDescriptor, content: Mapping[str, JSON]) -> NodeS
     return NodeStatement(descriptor.operator, keccak(canonical), descriptor.issued)
 
 
+def _names(record: type[Contracts] | type[Limits]) -> list[str]:
+    return [field.name for field in fields_of(record)]
+
+
 def parse_endpoint(endpoint: str) -> str:
     """The base URL of a node, without a trailing slash. Raises InvalidEndpoint."""
     try:
@@ -193,7 +180,7 @@ def parse_endpoint(endpoint: str) -> str:
     printable = endpoint.isascii() and endpoint.isprintable() and " " not in endpoint
     if not (valid and printable and 0 < len(endpoint) <= MAX_ENDPOINT):
         sentence = f"An endpoint is an https URL of up to {MAX_ENDPOINT} characters; plain http "
-        raise InvalidEndpoint(sentence + "is for loopback only.", given=endpoint[:MAX_ENDPOINT])
+        raise InvalidEndpoint(sentence + "is for loopback only.")
     return endpoint.rstrip("/")
 
 

@@ -2,9 +2,9 @@
 Each object travels as base64 JSON in a header named as in the x402 HTTP transport."""
 
 import base64
-import binascii
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Self, cast
@@ -24,21 +24,21 @@ def network(chain_id: int) -> str:
     return f"eip155:{chain_id}"
 
 
-class HeaderObject:
+class HeaderObject(ABC):
     """Base of the objects that travel in a header."""
 
     __slots__ = ()
 
     header: ClassVar[str]
 
+    @abstractmethod
     def to_json(self) -> dict[str, JSON]:
         """As in the x402 v2 specification."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def from_json(cls, value: object) -> Self:
         """The reverse. Raises a ProtocolError."""
-        raise NotImplementedError
 
     def to_header(self) -> str:
         """The header's value, base64 of compact JSON."""
@@ -49,7 +49,7 @@ class HeaderObject:
         """The reverse. Raises InvalidPayment, or what a field's fault raises."""
         try:
             value = json.loads(base64.b64decode(text, validate=True))
-        except (binascii.Error, ValueError, RecursionError):
+        except (ValueError, RecursionError):
             raise InvalidPayment(f"The {cls.header} header is no base64 JSON.") from None
         return cls.from_json(value)
 
@@ -86,16 +86,13 @@ class PaymentRequirements:
         fields = Fields(value, InvalidPayment)
         if fields.text("scheme") != SCHEME:
             raise fields.fault("scheme", f'"{SCHEME}"')
-        extra = fields.raw("extra") if "extra" in fields else {}
-        if not isinstance(extra, Mapping):
-            raise fields.fault("extra", "an object")
         return cls(
             chain_id=_chain_id(fields),
             amount=fields.amount("amount"),
             asset=fields.address("asset"),
             pay_to=fields.address("payTo"),
             max_timeout_seconds=fields.integer("maxTimeoutSeconds"),
-            extra=cast(Mapping[str, JSON], extra),
+            extra=cast(Mapping[str, JSON], fields.fields("extra").value) if "extra" in fields else {},
         )
 
 
@@ -122,15 +119,11 @@ class PaymentRequired(HeaderObject):
     def from_json(cls, value: object) -> Self:
         """The reverse, without the ways to pay that are of other schemes."""
         fields = _versioned(value)
-        ways = fields.items("accepts", lambda way: Fields(way, InvalidPayment))
+        ways = [Fields(way, InvalidPayment) for way in fields.items("accepts")]
         return cls(
             error=fields.text("error") if "error" in fields else "",
-            resource=Fields(fields.raw("resource"), InvalidPayment).text("url"),
-            accepts=tuple(
-                PaymentRequirements.from_json(way.value)
-                for way in ways
-                if way.text("scheme") == SCHEME
-            ),
+            resource=fields.fields("resource").text("url"),
+            accepts=tuple(PaymentRequirements.from_json(w.value) for w in ways if w.text("scheme") == SCHEME),
         )
 
 
@@ -161,7 +154,7 @@ class PaymentPayload(HeaderObject):
     def from_json(cls, value: object) -> Self:
         """The reverse; recovers no key."""
         fields = _versioned(value)
-        payload = Fields(fields.raw("payload"), InvalidPayment)
+        payload = fields.fields("payload")
         return cls(
             accepted=PaymentRequirements.from_json(fields.raw("accepted")),
             signer=payload.address("signer"),

@@ -75,9 +75,7 @@ class ReceiptVerifier:
         digest = keccak(self._digest_prefix + keccak(self._struct_prefix + word))
         return checksum(recover_address_bytes(digest, signature.r, signature.vs))
 
-    def verify(
-        self, cumulative: int, signature: Signature, signer: ChecksumAddress
-    ) -> SignedReceipt:
+    def verify(self, cumulative: int, signature: Signature, signer: ChecksumAddress) -> SignedReceipt:
         """The receipt, if `signer` signed it for this payee and token. Raises InvalidReceipt."""
         try:
             found = self.signer(cumulative, signature)

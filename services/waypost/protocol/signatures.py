@@ -1,18 +1,21 @@
 """Keccak, addresses and compact ECDSA signatures (EIP-55, EIP-2098) on libsecp256k1.
 The hot path of a node: nothing here parses hex or builds objects that it need not."""
 
+import re
 from dataclasses import dataclass
 from typing import Self, cast
 
 from coincurve import PrivateKey, PublicKey
 from eth_typing import ChecksumAddress
-from sha3 import keccak_256  # type: ignore[import-untyped]
+from sha3 import keccak_256
 
 from waypost.errors import InvalidAddress, InvalidPrivateKey, InvalidSignature
 
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 MAX_S = CURVE_ORDER // 2
 PARITY_BIT = 1 << 255
+
+_HEX = re.compile("0x[0-9a-fA-F]{128}")
 
 
 def keccak(data: bytes) -> bytes:
@@ -35,7 +38,7 @@ def address_bytes(address: str) -> bytes:
     except (AttributeError, ValueError, TypeError):
         raw = b""
     if len(raw) != 20 or checksum(raw) != address:
-        raise InvalidAddress(f"{address!r} is no checksummed address.", given=str(address))
+        raise InvalidAddress(f"{address!r} is no checksummed address.")
     return raw
 
 
@@ -58,10 +61,9 @@ class Signature:
     @classmethod
     def from_hex(cls, text: str) -> Self:
         """From 0x and 128 hexadecimal digits. Raises InvalidSignature."""
-        try:
-            return cls.from_bytes(bytes.fromhex(text.removeprefix("0x")))
-        except (AttributeError, ValueError, TypeError):
-            raise InvalidSignature("A signature is 0x and 128 hexadecimal digits.") from None
+        if not _HEX.fullmatch(text):
+            raise InvalidSignature("A signature is 0x and 128 hexadecimal digits.")
+        return cls.from_bytes(bytes.fromhex(text[2:]))
 
     def to_bytes(self) -> bytes:
         """64 bytes, r ‖ vs."""
@@ -70,6 +72,10 @@ class Signature:
     def to_hex(self) -> str:
         """0x and 128 lower-case hexadecimal digits."""
         return "0x" + self.to_bytes().hex()
+
+    def to_rsv(self) -> bytes:
+        """65 bytes, r ‖ s ‖ v: where a contract wallet might sign instead (ERC-1271)."""
+        return self.r + self.s + bytes((self.v,))
 
     def to_abi(self) -> tuple[bytes, bytes]:
         """The contracts' `Signature` struct."""
