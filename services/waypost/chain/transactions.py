@@ -25,6 +25,19 @@ class SignedTransaction:
         raise NotImplementedError
 
 
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """Wei per gas: the newest block's base fee, and the tip that gets a transaction into the next one."""
+
+    base: int
+    tip: int
+
+    @property
+    def limit(self) -> int:
+        """`maxFeePerGas` that survives a few full blocks."""
+        return 2 * self.base + self.tip
+
+
 Persist = Callable[[SignedTransaction], Awaitable[None]]
 
 
@@ -36,6 +49,17 @@ class Sender:
     ) -> None:
         self.connection = connection
         self.address: ChecksumAddress
+
+    async def fees(self) -> Fees:
+        """What a transaction should offer now. Raises ChainError."""
+        raise NotImplementedError
+
+    def sign_exactly(
+        self, call: Call, *, nonce: int, gas: int, max_fee: int, tip: int
+    ) -> SignedTransaction:
+        """Signs without asking the endpoint and without reserving the nonce: for whoever keeps the
+        account's nonces and fees itself, on disk."""
+        raise NotImplementedError
 
     async def simulate(self, call: Call) -> bytes:
         """What the call would return if it were sent now. Raises TransactionReverted."""
