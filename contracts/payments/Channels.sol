@@ -176,8 +176,9 @@ contract Channels is Credits {
 
     /// @inheritdoc IChannels
     function startClose(address payee, address token, address signer) external nonReentrant {
-        address payer = _startClose(payee, token, signer);
+        address payer = _opened(payee, token, signer).payer;
         if (msg.sender != payer) revert NotPayer(msg.sender, payer);
+        _startClose(payee, token, signer);
     }
 
     /// @inheritdoc IChannels
@@ -185,9 +186,10 @@ contract Channels is Credits {
         external
         nonReentrant
     {
-        address payer = _startClose(payee, token, signer);
+        address payer = _opened(payee, token, signer).payer;
         bytes32 structHash = keccak256(abi.encode(START_CLOSE_TYPEHASH, payee, token, signer, deadline));
         _authorize(payer, structHash, deadline, payerSig);
+        _startClose(payee, token, signer);
     }
 
     /// @inheritdoc IChannels
@@ -276,34 +278,38 @@ contract Channels is Credits {
     // State changes, before any token is called
     // ------------------------------------------------------------------------------------------------------------
 
+    function _opened(address payee, address token, address signer) private view returns (State storage state) {
+        state = _channels[payee][token][signer];
+        Status status = state.balance.status;
+        if (status != Status.Open) revert ChannelNotOpen(status);
+    }
+
     function _open(Opening calldata opening, Signature calldata signerSig) private {
         _requireBy(opening.deadline);
-        address payee = opening.payee;
-        if (payee == address(0) || payee == opening.token || payee == address(this)) revert InvalidPayee(payee);
-        if (opening.closeDelay < minCloseDelay || opening.closeDelay > maxCloseDelay) {
-            revert CloseDelayOutOfRange(opening.closeDelay, minCloseDelay, maxCloseDelay);
-        }
+        (address payer, address payee, address token) = (opening.payer, opening.payee, opening.token);
+        (address signer, uint32 closeDelay) = (opening.signer, opening.closeDelay);
         uint96 amount = _toAmount(opening.amount);
-        address signer = opening.signer;
+        if (payee == address(0) || payee == token || payee == address(this)) revert InvalidPayee(payee);
         if (signer == address(0)) revert InvalidSigner(signer);
+        if (closeDelay < minCloseDelay || closeDelay > maxCloseDelay) {
+            revert CloseDelayOutOfRange(closeDelay, minCloseDelay, maxCloseDelay);
+        }
         bytes32 digest = _hashTypedDataV4(hashOpening(opening));
         (address recovered,,) = ECDSA.tryRecover(digest, signerSig.r, signerSig.vs);
         if (recovered != signer) revert InvalidSignature(signer);
 
-        State storage state = _channels[payee][opening.token][signer];
+        State storage state = _channels[payee][token][signer];
         // C4: a signer opens once per payee and token, ever; an old receipt can never meet a new deposit.
-        if (state.balance.status != Status.None) revert AlreadyOpened(payee, opening.token, signer);
-        (address payer, uint32 closeDelay) = (opening.payer, opening.closeDelay);
+        if (state.balance.status != Status.None) revert AlreadyOpened(payee, token, signer);
         state.balance.deposited = amount;
         state.balance.status = Status.Open;
         state.payer = payer;
         state.closeDelay = closeDelay;
-        emit Opened(payee, opening.token, signer, payer, amount, closeDelay);
+        emit Opened(payee, token, signer, payer, amount, closeDelay);
     }
 
     function _topUp(address payee, address token, address signer, address from, uint128 amount_) private {
-        Balance storage balance = _channels[payee][token][signer].balance;
-        if (balance.status != Status.Open) revert ChannelNotOpen(balance.status);
+        Balance storage balance = _opened(payee, token, signer).balance;
         uint96 amount = _toAmount(amount_);
         uint96 deposited = balance.deposited;
         uint96 room = type(uint96).max - deposited;
@@ -324,15 +330,12 @@ contract Channels is Credits {
         }
     }
 
-    /// @dev The caller of this checks that it is the payer who wants it.
-    function _startClose(address payee, address token, address signer) private returns (address payer) {
+    function _startClose(address payee, address token, address signer) private {
         State storage state = _channels[payee][token][signer];
-        if (state.balance.status != Status.Open) revert ChannelNotOpen(state.balance.status);
         uint40 closesAt = uint40(block.timestamp + state.closeDelay);
         state.balance.closesAt = closesAt;
         state.balance.status = Status.Closing;
         emit CloseStarted(payee, token, signer, closesAt);
-        return state.payer;
     }
 
     /// @dev Ends a channel and refunds its payer.

@@ -44,7 +44,7 @@ library Receipts {
     {
         assembly ("memory-safe") {
             let vs := calldataload(add(receipt, 0x40))
-            // The struct hash goes behind 0x1901 and the domain separator, the digest into scratch space.
+            // The struct hash goes behind 0x1901 and the domain separator, the digest into free memory.
             calldatacopy(add(template_, 0x60), receipt, 0x20)
             mstore(add(template_, 0xa2), keccak256(template_, STRUCT_SIZE))
             let input := mload(0x40)
