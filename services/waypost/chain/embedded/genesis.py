@@ -1,12 +1,60 @@
-"""What an embedded chain starts with: funded accounts and the contracts that real chains have."""
+"""What an embedded chain starts with: funded accounts and the contracts that real chains have.
+Its chain id and accounts are those of every development chain, so that wallets and tools know them."""
 
+from typing import Any
+
+from eth.constants import BLANK_ROOT_HASH, POST_MERGE_DIFFICULTY, POST_MERGE_MIX_HASH, POST_MERGE_NONCE
+from eth.vm.forks.cancun.constants import BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CONTRACT_CODE
+from eth.vm.forks.prague.constants import HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CONTRACT_CODE
 from eth_account.hdaccount import HDPath, seed_from_mnemonic
 
+from waypost.protocol.signatures import address_bytes, address_of
+
 CHAIN_ID = 31337
-
 MNEMONIC = "test test test test test test test test test test test junk"
-"""The mnemonic of every development chain: its keys are public, never send anything real to them."""
+"""Known to everybody: never send anything of value to its accounts."""
 
-_seed = seed_from_mnemonic(MNEMONIC, "")
-FUNDED_KEYS = tuple(HDPath(f"m/44'/60'/0'/0/{index}").derive(_seed) for index in range(10))
+BLOCK_GAS_LIMIT = 60_000_000
+BASE_FEE = 1_000_000_000
+BALANCE = 10_000 * 10**18
+
+# The deterministic-deployment proxy: creates (CREATE2) what it is sent, a 32-byte salt and init code.
+PROXY_ADDRESS = bytes.fromhex("4e59b44847b379578588920ca78fbf26c0b4956c")
+PROXY_CODE = bytes.fromhex(
+    "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe0"
+    "3601600081602082378035828234f58015156039578182fd5b8082525050506014600cf3"
+)
+
+_SEED = seed_from_mnemonic(MNEMONIC, "")
+FUNDED_KEYS = tuple(HDPath(f"m/44'/60'/0'/0/{index}").derive(_SEED) for index in range(10))
 """Private keys of ten accounts with 10,000 ETH each."""
+
+
+def state() -> dict[bytes, dict[str, Any]]:
+    """Accounts by address: funded ones, the proxy, and the system contracts of EIP-2935 and EIP-4788."""
+    funded = {address_bytes(address_of(key)): _account(balance=BALANCE) for key in FUNDED_KEYS}
+    return funded | {
+        PROXY_ADDRESS: _account(code=PROXY_CODE),
+        HISTORY_STORAGE_ADDRESS: _account(code=HISTORY_STORAGE_CONTRACT_CODE),
+        BEACON_ROOTS_ADDRESS: _account(code=BEACON_ROOTS_CONTRACT_CODE),
+    }
+
+
+def header(timestamp: int) -> dict[str, Any]:
+    """The fields of block 0; `timestamp` in Unix seconds."""
+    return {
+        "coinbase": bytes(20),
+        "difficulty": POST_MERGE_DIFFICULTY,
+        "extra_data": b"waypost",
+        "gas_limit": BLOCK_GAS_LIMIT,
+        "base_fee_per_gas": BASE_FEE,
+        "mix_hash": POST_MERGE_MIX_HASH,
+        "nonce": POST_MERGE_NONCE,
+        "receipt_root": BLANK_ROOT_HASH,
+        "timestamp": timestamp,
+        "transaction_root": BLANK_ROOT_HASH,
+    }
+
+
+def _account(balance: int = 0, code: bytes = b"") -> dict[str, Any]:
+    return {"balance": balance, "nonce": 1 if code else 0, "code": code, "storage": {}}
