@@ -1,0 +1,19 @@
+"""One way to expect a custom error."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import brownie
+
+
+def reverts(error: str, *arguments: Any) -> AbstractContextManager[None]:
+    """Expects `error(arguments…)`, each argument as the contract must report it."""
+    return brownie.reverts(f"{error}: {', '.join(map(_written, arguments))}")
+
+
+def _written(argument: Any) -> str:
+    """As Brownie writes it: addresses and bytes in lower-case hex."""
+    if isinstance(argument, bytes):
+        return "0x" + argument.hex()
+    text = str(argument)
+    return text.lower() if text.startswith("0x") else text
