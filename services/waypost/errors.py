@@ -90,6 +90,7 @@ class DataCorrupt(NodeError): """The data folder is damaged, or holds another pr
 class DataInUse(NodeError): """Another process uses this data folder."""
 class DataOfAnotherChain(NodeError): """This data folder belongs to another chain, contract or payee."""
 class DataTooNew(NodeError): """A newer version of the node wrote this data folder."""
+class HeadersTooLarge(NodeError): """The request's headers are larger than allowed."""
 class IdempotencyConflict(NodeError): """This Idempotency-Key was used with another request."""
 class InternalError(NodeError): """Something went wrong inside the node."""
 class InvalidCursor(NodeError): """The cursor is not from this node."""
