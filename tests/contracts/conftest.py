@@ -1,5 +1,6 @@
 """Actors, contracts and money. Contracts are deployed once a module; every test starts from there."""
 
+import gc
 from typing import Any
 
 import pytest
@@ -12,6 +13,12 @@ from signing import key
 MIN_DELAY = 60
 MAX_DELAY = 90 * 86400
 MAX_UINT = 2**256 - 1
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections() -> None:
+    """Brownie collects garbage at every revert of the chain, and what is loaded by now is none."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
