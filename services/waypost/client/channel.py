@@ -1,0 +1,315 @@
+"""One open channel: requests that are paid by its receipts, any number at a time, each paid for once.
+Nothing is signed before it is on disk, nor for a node whose accounts differ from ours."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from eth_typing import ChecksumAddress
+
+from waypost.client import answers
+from waypost.client.answers import ChannelAnswer, PaidAnswer
+from waypost.client.books import Books, Reservation
+from waypost.client.deployment import Deployment
+from waypost.client.nodes import Node, Nodes, PriceCeiling
+from waypost.client.records import AgreedPrices, ChannelRecord
+from waypost.client.sessions import Sessions
+from waypost.client.store import Store
+from waypost.client.transport import MAX_ANSWER_BYTES, Response
+from waypost.errors import (
+    JSON,
+    AnswerLost,
+    ChannelMissing,
+    ClientError,
+    InvalidAnswer,
+    NodeDisagrees,
+    NodeRefused,
+    NodeUnreachable,
+    ProtocolError,
+)
+from waypost.protocol.payments import PaymentPayload, PaymentRequirements
+from waypost.protocol.prices import PriceList
+from waypost.protocol.receipts import Receipt, SignedReceipt
+from waypost.protocol.signatures import Signature
+
+ATTEMPTS = 4
+"""How often one request is sent before its answer counts as lost."""
+FIRST_PAUSE_SECONDS = 0.25
+PAYMENT_TIMEOUT_SECONDS = 60
+PRICE_CHANGES = 2
+"""How often one request follows new prices, which still have to be below the ceiling."""
+
+PaidType = TypeVar("PaidType", bound=PaidAnswer)
+Quote = Callable[[PriceList], int]
+Sleep = Callable[[float], Awaitable[None]]
+
+
+def agreed_prices(node: Node) -> AgreedPrices:
+    """The node's prices of now, as what a channel agrees to."""
+    prices = node.descriptor.prices
+    return AgreedPrices(store_per_kib_hour=prices.store_per_kib_hour, fetch_per_kib=prices.fetch_per_kib)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all channels of a client share. `clock` gives Unix seconds."""
+
+    deployment: Deployment
+    nodes: Nodes
+    store: Store
+    clock: Callable[[], float]
+    sleep: Sleep = asyncio.sleep
+
+
+class Channel:
+    """A channel with one node, and the key that signs its receipts."""
+
+    def __init__(self, record: ChannelRecord, key: bytes, context: Context) -> None:
+        self.record = record
+        self.key = key
+        self._context = context
+        self._sessions = Sessions(self, context)
+        self._quiet = asyncio.Condition()
+        self._busy = 0
+        self._saving = asyncio.Lock()
+        self._version = self._saved = 0
+
+    @property
+    def books(self) -> Books:
+        """Our accounts of the channel."""
+        return self.record.books
+
+    @property
+    def payee(self) -> ChecksumAddress:
+        """Whom receipts are made out to."""
+        return self.record.payee
+
+    @property
+    def token(self) -> ChecksumAddress:
+        """What they are counted in."""
+        return self.record.token
+
+    @property
+    def signer(self) -> ChecksumAddress:
+        """The address that names the channel."""
+        return self.record.signer
+
+    @property
+    def path(self) -> str:
+        """The channel's place in the node's interface."""
+        return f"/v1/channels/{self.payee}/{self.token}/{self.signer}"
+
+    def receipt(self, cumulative: int) -> SignedReceipt:
+        """Sign a total that the books already allow."""
+        if cumulative > self.books.signed:
+            raise AssertionError("a receipt is booked before it is signed")
+        receipt = Receipt(self.payee, self.token, cumulative)
+        return SignedReceipt(receipt, receipt.sign(self._context.deployment.channels_domain, self.key))
+
+    async def request(
+        self,
+        model: type[PaidType],
+        path: str,
+        body: Mapping[str, JSON],
+        quote: Quote,
+        *,
+        max_bytes: int = MAX_ANSWER_BYTES,
+    ) -> PaidType:
+        """POST a request that costs at most `quote(prices)`, and pay for it, once, however often it is sent.
+
+        Raises SpendingLimitExceeded, DepositExhausted, PriceTooHigh (nothing was sent); NodeRefused,
+        NodeUnreachable (nothing was charged); AnswerLost, InvalidAnswer (it may have been charged);
+        NodeDisagrees (nothing more is signed on this channel).
+        """
+        await self._enter()
+        try:
+            for change in range(PRICE_CHANGES + 1):
+                node = await self.node(fresh=change > 0)
+                self.check_prices(node)
+                try:
+                    return await self._attempt(
+                        node, model, path, body, quote(node.descriptor.prices), max_bytes
+                    )
+                except NodeRefused as error:
+                    if error.details.get("reason") != "price_expired" or change == PRICE_CHANGES:
+                        raise
+            raise AssertionError("unreachable")
+        finally:
+            await self._leave()
+
+    async def node(self, *, fresh: bool = False) -> Node:
+        """The channel's node, verified. Raises NodeDisagrees when it now has its money paid elsewhere."""
+        node = await self._context.nodes.get(self.record.operator, fresh=fresh)
+        if node.descriptor.payee != self.payee:
+            raise NodeDisagrees(
+                f"{self.record.operator} is paid at {node.descriptor.payee} now, but here at {self.payee}: "
+                "close it and open another.",
+                field="payee",
+                given=node.descriptor.payee,
+                expected=self.payee,
+            )
+        return node
+
+    def check_prices(self, node: Node) -> None:
+        """Raises PriceTooHigh when the node asks more than was agreed to, or than the client's ceiling
+        allows."""
+        agreed, ceiling = self.record.agreed, self._context.nodes.ceiling
+        PriceCeiling(
+            store_per_kib_hour=agreed.store_per_kib_hour if ceiling.store_per_kib_hour is None else None,
+            fetch_per_kib=agreed.fetch_per_kib if ceiling.fetch_per_kib is None else None,
+        ).check(node.descriptor)
+
+    async def agree(self) -> None:
+        """Agree to what the node asks now, from here on."""
+        self.record.agreed = agreed_prices(await self.node(fresh=True))
+        await self.save()
+
+    async def ask(self) -> ChannelAnswer:
+        """The channel as its node sees it, checked to be this one."""
+        node = await self.node()
+        response = await self._sessions.call(node, "GET", self.path)
+        answer = answers.parse(ChannelAnswer, response.body)
+        for name in ("payee", "token", "signer", "payer"):
+            given, expected = getattr(answer, name), getattr(self.record, name)
+            if given != expected:
+                sentence = f"{node.client.endpoint} describes another channel: its {name} is {given}."
+                raise InvalidAnswer(sentence, field=name, given=given, expected=expected)
+        return answer
+
+    async def call(self, method: str, path: str, body: Mapping[str, JSON] | None = None) -> Response:
+        """A free request in the channel's name."""
+        return await self._sessions.call(await self.node(), method, path, body)
+
+    async def reconcile(self) -> None:
+        """Settle what became of requests without an answer, before anything more is signed."""
+        async with self._quiet:
+            await self._settle_doubts()
+
+    def require_open(self) -> None:
+        """Raises ChannelMissing unless the channel is open."""
+        if self.record.status != "open":
+            sentence = f"The channel with {self.record.operator} is {self.record.status}, not open."
+            raise ChannelMissing(sentence, operator=self.record.operator, status=self.record.status)
+
+    async def distrust(self, reason: str) -> None:
+        """Sign nothing more for this node, and remember why."""
+        self.books.stop(reason)
+        await self.save()
+
+    async def save(self) -> None:
+        """Put the record on disk; tasks that wait for the same write share it."""
+        self._version += 1
+        wanted = self._version
+        async with self._saving:
+            if self._saved < wanted:
+                version, copy = self._version, self.record.model_copy(deep=True)
+                await asyncio.to_thread(self._context.store.save_channel, copy)
+                self._saved = version
+
+    # ---- One request ----
+
+    async def _attempt(
+        self,
+        node: Node,
+        model: type[PaidType],
+        path: str,
+        body: Mapping[str, JSON],
+        cost: int,
+        max_bytes: int,
+    ) -> PaidType:
+        prices = node.descriptor.prices
+        reservation = self.books.reserve(cost, prices.min_receipt)
+        possibly_served = False
+        try:
+            await self.save()
+            headers = {"Idempotency-Key": secrets.token_urlsafe(24), "Waypost-Price-Id": prices.price_id}
+            if reservation.attach is not None:
+                payment = self._payment(node, cost, reservation.attach)
+                headers[payment.header] = payment.to_header()
+            content = json.dumps(body, separators=(",", ":")).encode()
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    response = await self._sessions.call(
+                        node, "POST", path, content, headers=headers, max_bytes=max_bytes
+                    )
+                    answer = answers.parse(model, response.body)
+                    break
+                except (AnswerLost, NodeUnreachable) as error:
+                    possibly_served |= isinstance(error, AnswerLost)
+                    if attempt == ATTEMPTS:
+                        raise
+                    await self._context.sleep(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+                except InvalidAnswer:
+                    possibly_served = True
+                    raise
+        except ClientError:
+            (self.books.doubt if possibly_served else self.books.release)(reservation)
+            raise
+        except BaseException:
+            self.books.interrupt(reservation)  # cancelled, or our own fault: not the node's
+            raise
+        await self._settle(reservation, answer)
+        return answer
+
+    async def _settle(self, reservation: Reservation, answer: PaidAnswer) -> None:
+        try:
+            self.books.settle(reservation, charged=answer.charged, paid=answer.paid, spent=answer.spent)
+        except NodeDisagrees:
+            await self.save()
+            raise
+
+    def _payment(self, node: Node, cost: int, total: int) -> PaymentPayload:
+        ours, prices = self._context.deployment, node.descriptor.prices
+        accepted = PaymentRequirements(
+            chain_id=ours.chain_id,
+            amount=cost,
+            asset=self.token,
+            pay_to=self.payee,
+            max_timeout_seconds=PAYMENT_TIMEOUT_SECONDS,
+            extra={"channels": ours.channels.address, "priceId": prices.price_id},
+        )
+        return PaymentPayload(accepted, self.signer, total, self.receipt(total).signature)
+
+    # ---- Doubts ----
+
+    async def _enter(self) -> None:
+        async with self._quiet:
+            self.require_open()
+            if self.books.doubtful:
+                await self._settle_doubts()
+            self._busy += 1
+
+    async def _leave(self) -> None:
+        async with self._quiet:
+            self._busy -= 1
+            self._quiet.notify_all()
+
+    async def _settle_doubts(self) -> None:
+        """Needs `_quiet`, so that no request starts meanwhile."""
+        await self._quiet.wait_for(lambda: self._busy == 0)
+        if not self.books.doubtful:
+            return  # another task was first
+        answer = await self.ask()
+        try:
+            self.books.observe_claim(answer.claimed)
+            self.books.reconcile(paid=answer.paid, spent=answer.spent)
+        finally:
+            await self.save()
+
+    def check_receipt(self, answer: ChannelAnswer) -> int:
+        """The total of the last receipt that the node shows, after checking that this channel's key signed
+        it.
+
+        Raises InvalidAnswer for a receipt that it did not sign.
+        """
+        if answer.receipt is None:
+            return 0
+        verifier = self._context.deployment.verifier(self.payee)
+        try:
+            signature = Signature.from_hex(answer.receipt.signature)
+            return verifier.verify(answer.receipt.cumulative, signature, self.signer).cumulative
+        except ProtocolError as error:
+            raise InvalidAnswer(f"The node shows a receipt that we did not sign: {error}") from None

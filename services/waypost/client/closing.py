@@ -1,0 +1,130 @@
+"""Getting the deposit back: at once with the node's consent, or without it after the close delay. Every step
+can be submitted by anybody with ETH; what is done already is seen on chain, so closing can be resumed."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from waypost.chain.channels import ChannelStatus
+from waypost.chain.connection import Call
+from waypost.chain.transactions import Sender
+from waypost.client import answers
+from waypost.client.account import Account
+from waypost.client.answers import CloseAnswer
+from waypost.client.channel import Channel, Context
+from waypost.client.openings import Openings
+from waypost.errors import ChannelMissing, InvalidAnswer, NodeDisagrees, ProtocolError
+from waypost.protocol.openings import Close, StartClose
+from waypost.protocol.signatures import Signature
+
+SIGNATURE_SECONDS = 3600
+"""How long the payer's signature under a timed close can be submitted."""
+
+
+class Step(Enum):
+    """What closing a channel needs next."""
+
+    CONSENT = "close"
+    START = "startClose"
+    WAIT = "wait"
+    FINISH = "finishClose"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The next step of a close. `call` is None when there is nothing to submit now; amounts in base units."""
+
+    step: Step
+    call: Call | None
+    closes_at: int
+    final: int
+    """What the node gets in all if the step succeeds."""
+    refund: int
+
+
+class Closings:
+    """Closes channels of one account."""
+
+    def __init__(self, account: Account, context: Context, openings: Openings) -> None:
+        self._account, self._context, self._openings = account, context, openings
+
+    async def plan(self, channel: Channel, *, consent: bool = True) -> Closing:
+        """The next step by the chain's state; with `consent` the node is asked to agree to an immediate
+        close.
+
+        Raises ChannelMissing, NodeDisagrees when the node asks for more than was spent, and why it cannot be
+        asked.
+        """
+        record, ours = channel.record, self._context.deployment
+        state = await self._openings.state(record)
+        if state.status is ChannelStatus.NONE:
+            raise ChannelMissing(f"The chain has no channel of {record.signer}.", signer=record.signer)
+        if state.status is ChannelStatus.CLOSED:
+            return Closing(Step.DONE, None, state.closes_at, state.claimed, state.deposited - state.claimed)
+        if consent:
+            close, call = await self._consent(channel, state.claimed)
+            final = max(close.final_cumulative, state.claimed)
+            return Closing(Step.CONSENT, call, 0, final, state.deposited - final)
+        # Without consent the node may still claim everything that was signed.
+        final = max(state.claimed, min(channel.books.signed, state.deposited))
+        refund = state.deposited - final
+        if state.status is ChannelStatus.CLOSING:
+            # The next block carries about our time, the newest one may be old.
+            now = max((await ours.connection.head()).timestamp, int(self._context.clock()))
+            if now < state.closes_at:
+                return Closing(Step.WAIT, None, state.closes_at, final, refund)
+            call = ours.channels.finish_close(record.payee, record.token, record.signer)
+            return Closing(Step.FINISH, call, state.closes_at, state.claimed, state.deposited - state.claimed)
+        return Closing(Step.START, self._start(channel), 0, final, refund)
+
+    async def advance(self, channel: Channel, sender: Sender, *, consent: bool = True) -> Closing:
+        """Carry out the next step with `sender`'s gas, and say which it was."""
+        closing = await self.plan(channel, consent=consent)
+        if closing.call is not None:
+            await sender.send(closing.call)
+        await self._openings.refresh(channel)
+        if closing.step is Step.START:
+            return await self.plan(channel, consent=False)
+        return closing
+
+    def _start(self, channel: Channel) -> Call:
+        deadline = int(self._context.clock()) + SIGNATURE_SECONDS
+        start = StartClose(channel.payee, channel.token, channel.signer, deadline)
+        signature = start.sign(self._context.deployment.channels_domain, self._account.payer_key)
+        return self._context.deployment.channels.start_close_for(start, signature)
+
+    async def _consent(self, channel: Channel, claimed: int) -> tuple[Close, Call]:
+        response = await channel.call("POST", f"{channel.path}/close")
+        answer = answers.parse(CloseAnswer, response.body)
+        terms = answer.close
+        if (terms.payee, terms.token, terms.signer) != (channel.payee, channel.token, channel.signer):
+            raise InvalidAnswer("The node consents to closing another channel.", signer=terms.signer)
+        books = channel.books
+        owed = max(claimed, min(books.signed, books.spent + books.interrupted + books.unanswered))
+        if terms.final_cumulative > owed:
+            raise NodeDisagrees(
+                f"The node asks for {terms.final_cumulative} in all; by our books it is owed at most {owed}. "
+                "Close without its consent.",
+                given=str(terms.final_cumulative),
+                highest=str(owed),
+            )
+        close = Close(terms.payee, terms.token, terms.signer, terms.final_cumulative, terms.deadline)
+        signature = self._payee_signature(close, answer.signature)
+        receipt = channel.receipt(terms.final_cumulative) if terms.final_cumulative > claimed else None
+        return close, self._context.deployment.channels.close(close, signature, receipt)
+
+    def _payee_signature(self, close: Close, text: str) -> Signature | bytes:
+        raw = bytes.fromhex(text.removeprefix("0x"))
+        if len(raw) not in (64, 65):
+            return raw  # a contract wallet's (ERC-1271): the simulation before sending tells
+        signature = Signature.from_bytes(raw) if len(raw) == 64 else _compact(raw)
+        try:
+            found = close.recover(self._context.deployment.channels_domain, signature)
+        except ProtocolError:
+            return raw
+        return signature if found == close.payee else raw
+
+
+def _compact(raw: bytes) -> Signature:
+    """EIP-2098 form of 65 bytes r ‖ s ‖ v."""
+    return Signature(raw[:32], bytes([raw[32] | (raw[64] & 1 ^ 1) << 7]) + raw[33:64])

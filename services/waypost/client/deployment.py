@@ -1,0 +1,82 @@
+"""One deployment of the contracts on one chain, as the client uses it: bindings, domains and what tells it
+apart."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from eth_typing import ChecksumAddress
+
+from waypost.chain.channels import Channels
+from waypost.chain.connection import Connection
+from waypost.chain.deploy import verify
+from waypost.chain.manifest import Manifest
+from waypost.chain.registry import Registry
+from waypost.chain.token import Token
+from waypost.client.store import Identity
+from waypost.errors import DeploymentMismatch, RpcFailed
+from waypost.protocol.eip712 import Domain, channels_domain, node_domain
+from waypost.protocol.receipts import ReceiptVerifier
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Bindings of one deployment; `genesis` is the hash of the chain's first block."""
+
+    connection: Connection
+    channels: Channels
+    registry: Registry
+    token: Token
+    genesis: bytes
+
+    @classmethod
+    async def open(cls, connection: Connection, manifest: Manifest) -> "Deployment":
+        """Bind a manifest's contracts after comparing their code with our artifacts.
+
+        Raises WrongChain, WrongContract, DeploymentMismatch, or why the endpoint does not answer.
+        """
+        await verify(connection, manifest)
+        registry = Registry(connection, manifest.registry)
+        token = await registry.token()
+        if token != manifest.token:
+            sentence = f"The registry's token is {token}, the manifest's is {manifest.token}."
+            raise DeploymentMismatch(sentence, given=manifest.token, found=token)
+        genesis = await connection.block(0)
+        if genesis is None:
+            raise RpcFailed("The RPC endpoint does not know the chain's first block.")
+        return cls(
+            connection=connection,
+            channels=Channels(connection, manifest.channels),
+            registry=registry,
+            token=Token(connection, token),
+            genesis=genesis.hash,
+        )
+
+    @property
+    def chain_id(self) -> int:
+        """EIP-155 chain id."""
+        return self.connection.chain_id
+
+    @property
+    def identity(self) -> Identity:
+        """What the client's state files name."""
+        return Identity(
+            chain_id=self.chain_id,
+            channels=self.channels.address,
+            registry=self.registry.address,
+            token=self.token.address,
+            genesis="0x" + self.genesis.hex(),
+        )
+
+    @cached_property
+    def channels_domain(self) -> Domain:
+        """Under which receipts, openings and closings are signed."""
+        return channels_domain(self.chain_id, self.channels.address)
+
+    @cached_property
+    def node_domain(self) -> Domain:
+        """Under which sessions and descriptors are signed."""
+        return node_domain(self.chain_id, self.registry.address)
+
+    def verifier(self, payee: ChecksumAddress) -> ReceiptVerifier:
+        """Checks receipts made out to `payee`."""
+        return ReceiptVerifier(self.channels_domain, payee, self.token.address)

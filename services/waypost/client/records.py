@@ -1,0 +1,62 @@
+"""The content of the client's state files. Amounts are decimal strings there, times Unix seconds."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from waypost.client.answers import Address
+from waypost.client.books import Amount, Books
+
+Status = Literal["opening", "open", "closing", "closed"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, validate_assignment=True)
+
+
+class AgreedPrices(_Record):
+    """What the node asked when the channel was opened: it is not paid more without the user's consent."""
+
+    store_per_kib_hour: Amount
+    fetch_per_kib: Amount
+
+
+class OpeningRecord(_Record):
+    """A signed opening on its way to the chain: repeated word for word until the chain has it or its time is
+    up."""
+
+    request: dict[str, Any]
+    """The body of `POST /v1/channels`, signatures included."""
+    fee: Amount
+    """The price of having the node submit it."""
+    deadline: int
+
+
+class ChannelRecord(_Record):
+    """One channel. Its key is not here: it follows from the seed, the payee and `index`."""
+
+    operator: Address
+    payee: Address
+    token: Address
+    signer: Address
+    index: int
+    payer: Address
+    close_delay: int
+    status: Status
+    closes_at: int = 0
+    agreed: AgreedPrices
+    opening: OpeningRecord | None = None
+    unverified: bool = False
+    """Found again from the seed, while the node's accounts could not be had or believed."""
+    books: Books
+
+
+class MailboxRecord(_Record):
+    """How far the mailbox was read."""
+
+    cursors: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Operator → topic → the node's opaque cursor."""
+    seen: dict[str, int] = Field(default_factory=dict)
+    """Ids of read messages → when they expire everywhere, so that a copy at another node is not paid for
+    again."""
