@@ -5,6 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 BROWNIE := scripts/brownie.sh
+FORGE := PATH="$(CURDIR)/node_modules/.bin:$$PATH" forge
 UV := $(VENV)/bin/uv
 BIN := $(VENV)/bin
 LOCK := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
@@ -111,15 +112,15 @@ check-python: install
 	$(BIN)/python scripts/export_openapi.py --check
 
 check-contracts: install install-brownie
-	npx --no forge fmt -- --check
-	npx --no forge lint -- --deny warnings
+	$(FORGE) fmt --check
+	$(FORGE) lint --deny notes
 	$(BIN)/python scripts/export_artifacts.py --check
 	scripts/check_gas.sh
 
 format: install install-node ## Format Python and Solidity in place
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
-	npx --no forge fmt
+	$(FORGE) fmt
 
 .PHONY: clean
 clean: ## Remove environments, packages and everything generated that is not committed
