@@ -32,14 +32,13 @@ class Step(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """The next step of a close. `call` is None when there is nothing to submit now; amounts in base units."""
+    """The next step of a close. `final`: what the node gets in all, at most; `refund`: the rest, in base
+    units. `closes_at` is 0 unless the close delay is running."""
 
     step: Step
-    call: Call | None
-    closes_at: int
     final: int
-    """What the node gets in all if the step succeeds."""
     refund: int
+    closes_at: int = 0
 
 
 class Closings:
@@ -49,43 +48,49 @@ class Closings:
         self._account, self._context, self._openings = account, context, openings
 
     async def plan(self, channel: Channel, *, consent: bool = True) -> Closing:
-        """The next step by the chain's state; with `consent` the node is asked to agree to an immediate
-        close.
-
-        Raises ChannelMissing, NodeDisagrees when the node asks for more than was spent, and why it cannot be
-        asked.
-        """
-        record, ours = channel.record, self._context.deployment
-        state = await self._openings.state(record)
-        if state.status is ChannelStatus.NONE:
-            raise ChannelMissing(f"The chain has no channel of {record.signer}.", signer=record.signer)
-        if state.status is ChannelStatus.CLOSED:
-            return Closing(Step.DONE, None, state.closes_at, state.claimed, state.deposited - state.claimed)
+        """The next step by the chain's state, without taking it; with `consent` the node is to agree to an
+        immediate close. Raises ChannelMissing."""
+        state = await self._openings.state(channel.record)
+        books, held = channel.books, state.deposited
+        match state.status:
+            case ChannelStatus.NONE:
+                raise ChannelMissing(f"The chain has no channel of {channel.signer}.", signer=channel.signer)
+            case ChannelStatus.CLOSED:
+                return Closing(Step.DONE, state.claimed, held - state.claimed, state.closes_at)
         if consent:
-            close, call = await self._consent(channel, state.claimed)
-            final = max(close.final_cumulative, state.claimed)
-            return Closing(Step.CONSENT, call, 0, final, state.deposited - final)
+            owed = self._owed(channel, state.claimed)
+            return Closing(Step.CONSENT, owed, held - owed, state.closes_at)
         # Without consent the node may still claim everything that was signed.
-        final = max(state.claimed, min(channel.books.signed, state.deposited))
-        refund = state.deposited - final
-        if state.status is ChannelStatus.CLOSING:
-            # The next block carries about our time, the newest one may be old.
-            now = max((await ours.connection.head()).timestamp, int(self._context.clock()))
-            if now < state.closes_at:
-                return Closing(Step.WAIT, None, state.closes_at, final, refund)
-            call = ours.channels.finish_close(record.payee, record.token, record.signer)
-            return Closing(Step.FINISH, call, state.closes_at, state.claimed, state.deposited - state.claimed)
-        return Closing(Step.START, self._start(channel), 0, final, refund)
+        signed = max(state.claimed, min(books.signed, held))
+        if state.status is ChannelStatus.OPEN:
+            return Closing(Step.START, signed, held - signed)
+        # The next block carries about our time, the newest one may be old.
+        now = max((await self._context.deployment.connection.head()).timestamp, int(self._context.clock()))
+        if now < state.closes_at:
+            return Closing(Step.WAIT, signed, held - signed, state.closes_at)
+        return Closing(Step.FINISH, state.claimed, held - state.claimed, state.closes_at)
 
     async def advance(self, channel: Channel, sender: Sender, *, consent: bool = True) -> Closing:
-        """Carry out the next step with `sender`'s gas, and say which it was."""
-        closing = await self.plan(channel, consent=consent)
-        if closing.call is not None:
-            await sender.send(closing.call)
+        """Take the next step with `sender`'s gas, and say which one comes then.
+
+        Raises ChannelMissing; NodeDisagrees when the node asks for more than it is owed, and why it cannot be
+        asked: then go on without its consent.
+        """
+        ours, record = self._context.deployment, channel.record
+        match (await self.plan(channel, consent=consent)).step:
+            case Step.CONSENT:
+                claimed = (await self._openings.state(record)).claimed
+                await sender.send(await self._consented(channel, claimed))
+            case Step.START:
+                await sender.send(self._start(channel))
+            case Step.FINISH:
+                await sender.send(ours.channels.finish_close(record.payee, record.token, record.signer))
         await self._openings.refresh(channel)
-        if closing.step is Step.START:
-            return await self.plan(channel, consent=False)
-        return closing
+        return await self.plan(channel, consent=False)
+
+    def _owed(self, channel: Channel, claimed: int) -> int:
+        books = channel.books
+        return max(claimed, min(books.signed, books.spent + books.interrupted + books.unanswered))
 
     def _start(self, channel: Channel) -> Call:
         deadline = int(self._context.clock()) + SIGNATURE_SECONDS
@@ -93,14 +98,12 @@ class Closings:
         signature = start.sign(self._context.deployment.channels_domain, self._account.payer_key)
         return self._context.deployment.channels.start_close_for(start, signature)
 
-    async def _consent(self, channel: Channel, claimed: int) -> tuple[Close, Call]:
+    async def _consented(self, channel: Channel, claimed: int) -> Call:
         response = await channel.call("POST", f"{channel.path}/close")
         answer = answers.parse(CloseAnswer, response.body)
-        terms = answer.close
+        terms, owed = answer.close, self._owed(channel, claimed)
         if (terms.payee, terms.token, terms.signer) != (channel.payee, channel.token, channel.signer):
             raise InvalidAnswer("The node consents to closing another channel.", signer=terms.signer)
-        books = channel.books
-        owed = max(claimed, min(books.signed, books.spent + books.interrupted + books.unanswered))
         if terms.final_cumulative > owed:
             raise NodeDisagrees(
                 f"The node asks for {terms.final_cumulative} in all; by our books it is owed at most {owed}. "
@@ -111,7 +114,7 @@ class Closings:
         close = Close(terms.payee, terms.token, terms.signer, terms.final_cumulative, terms.deadline)
         signature = self._payee_signature(close, answer.signature)
         receipt = channel.receipt(terms.final_cumulative) if terms.final_cumulative > claimed else None
-        return close, self._context.deployment.channels.close(close, signature, receipt)
+        return self._context.deployment.channels.close(close, signature, receipt)
 
     def _payee_signature(self, close: Close, text: str) -> Signature | bytes:
         raw = bytes.fromhex(text.removeprefix("0x"))
