@@ -159,7 +159,7 @@ class NodeDescriptor:
 def _statement(descriptor: NodeDescriptor, content: Mapping[str, JSON]) -> NodeStatement:
     try:
         canonical = rfc8785.dumps(content)
-    except (rfc8785.CanonicalizationError, RecursionError):
+    except (ValueError, RecursionError):
         raise InvalidDescriptor("The descriptor has no canonical form (RFC 8785).") from None
     return NodeStatement(descriptor.operator, keccak(canonical), descriptor.issued)
 
