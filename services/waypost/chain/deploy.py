@@ -1,35 +1,55 @@
-"""Puts the contracts on a chain through the deterministic-deployment proxy (CREATE2): equal parameters, equal
-addresses on every chain. What is there already is checked and kept, so an interrupted deployment goes on."""
+"""Puts the contracts on a chain through the deterministic-deployment proxy: equal parameters, equal addresses on
+every chain. What is there already is checked and kept, so that an interrupted deployment goes on."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from eth_abi import encode
 from eth_typing import ChecksumAddress
 
-from waypost.chain.connection import Connection
-from waypost.chain.manifest import Manifest
+from waypost.chain import artifacts, fees, proxy
+from waypost.chain.artifacts import Artifact
+from waypost.chain.connection import Call, Connection
+from waypost.chain.manifest import Deployment, Manifest
 from waypost.chain.presets import Preset
-from waypost.chain.transactions import Sender
+from waypost.chain.registry import Registry
+from waypost.chain.transactions import Sender, SignedTransaction
+from waypost.errors import (
+    DeploymentMismatch,
+    DeploymentProxyMissing,
+    InvalidConfig,
+    RpcFailed,
+    TransactionReverted,
+    WrongChain,
+    WrongContract,
+)
+from waypost.protocol.signatures import keccak
+
+PROXY = "DeploymentProxy"
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One contract to deploy; `gas` is an estimate, 0 if it is there already."""
+    """One contract to deploy. `gas` is an estimate, 0 if it is there already."""
 
     name: str
     address: ChecksumAddress
     init_code: bytes
+    arguments: tuple[str | int, ...]
     already_there: bool
     gas: int
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a deployment would do. `cost` is an estimate in wei."""
+    """What a deployment would do, in order. `cost` is an estimate in wei."""
 
     chain_id: int
     preset: Preset
     token: ChecksumAddress
+    salt: bytes
     steps: tuple[Step, ...]
     cost: int
 
@@ -38,23 +58,157 @@ Progress = Callable[[Step], None]
 
 
 async def plan(
-    connection: Connection,
-    preset: Preset,
-    token: ChecksumAddress | None = None,
-    *,
-    salt: bytes = bytes(32),
+    connection: Connection, preset: Preset, token: ChecksumAddress | None = None, *, salt: bytes = bytes(32)
 ) -> Plan:
-    """What has to be deployed. Raises WrongContract, InvalidConfig."""
-    raise NotImplementedError
+    """What has to be deployed; without a token DevDollar is, if the preset brings it. `salt` is 32 bytes.
+
+    Raises InvalidConfig, WrongContract, RpcUnreachable, RpcFailed.
+    """
+    if token is None and not preset.brings_token:
+        raise InvalidConfig(f"The {preset.name} preset needs the address of an existing token.")
+    if token is not None and not await connection.code(token):
+        raise WrongContract(f"There is no contract at the token's address {token}.", address=token)
+    steps: list[Step] = []
+    if not await connection.code(proxy.ADDRESS):
+        gas = proxy.INSTALLATION_COST // 10**11
+        steps.append(Step(PROXY, proxy.ADDRESS, b"", (), already_there=False, gas=gas))
+    if token is None:
+        steps.append(await _step(connection, salt, "DevDollar"))
+        token = steps[-1].address
+    delays = preset.min_close_delay, preset.max_close_delay
+    steps.append(await _step(connection, salt, "Channels", *delays))
+    steps.append(await _step(connection, salt, "NodeRegistry", token, preset.min_stake, preset.unbonding))
+    price = (await fees.ask(connection)).limit
+    cost = sum(proxy.INSTALLATION_COST if step.name == PROXY else step.gas * price for step in steps)
+    return Plan(connection.chain_id, preset, token, salt, tuple(steps), cost)
 
 
 async def execute(
     plan: Plan, sender: Sender, progress: Progress | None = None, previous: Manifest | None = None
 ) -> Manifest:
-    """Carries out a plan; calls `progress` after each step."""
-    raise NotImplementedError
+    """Carries out a plan, calling `progress` after each step. `previous` is an earlier manifest of the same
+    deployment, if there is one: it knows the blocks of what is there.
+
+    Raises WrongChain, InsufficientFunds, DeploymentProxyMissing or another ChainError; what was deployed by then
+    stays, and executing again goes on from there.
+    """
+    _require_chain(sender.connection, plan.chain_id)
+    contracts: dict[str, Deployment] = {}
+    for step in plan.steps:
+        if step.name == PROXY:
+            await _install_proxy(sender)
+        else:
+            known = previous.contracts.get(step.name) if previous else None
+            contracts[step.name] = await _deploy(sender, step, plan.salt, known)
+        if progress is not None:
+            progress(step)
+    return Manifest(plan.chain_id, plan.preset.name, sender.address, plan.token, contracts)
 
 
 async def verify(connection: Connection, manifest: Manifest) -> None:
-    """Checks that the manifest's contracts are on this chain. Raises WrongChain, WrongContract."""
-    raise NotImplementedError
+    """Checks that the manifest's contracts are on this chain, and are the ones that this package knows.
+
+    Raises WrongChain, WrongContract, DeploymentMismatch, RpcUnreachable, RpcFailed.
+    """
+    _require_chain(connection, manifest.chain_id)
+    for name, deployment in manifest.contracts.items():
+        if name not in artifacts.CONTRACTS:
+            raise DeploymentMismatch(f"The manifest names an unknown contract, {name[:32]!r}.")
+        await _require_code(connection, name, deployment.address)
+        if deployment.artifact_hash != artifacts.load(name).hash:
+            raise DeploymentMismatch(f"{name} was deployed by another version of Waypost.", contract=name)
+    if not await connection.code(manifest.token):
+        raise WrongContract(f"There is no contract at the token's address {manifest.token}.")
+    staked = await Registry(connection, manifest.registry).token()
+    if staked != manifest.token:
+        sentence = f"The registry takes {staked} as stake, the manifest says {manifest.token}."
+        raise DeploymentMismatch(sentence, given=manifest.token, expected=staked)
+
+
+async def _step(connection: Connection, salt: bytes, name: str, *arguments: str | int) -> Step:
+    artifact = artifacts.load(name)
+    init_code = artifact.bytecode + encode(artifact.constructor_types, arguments)
+    address = proxy.address_of(init_code, salt)
+    there = bool(await connection.code(address))
+    if there:
+        await _require_code(connection, name, address)
+    gas = 0 if there else await _estimate(connection, proxy.create(init_code, salt, name), artifact)
+    return Step(name, address, init_code, arguments, there, gas)
+
+
+async def _estimate(connection: Connection, call: Call, artifact: Artifact) -> int:
+    try:
+        return await connection.estimate(call)
+    except (TransactionReverted, RpcFailed):
+        # Not possible before an earlier step was carried out: what creating so much code costs at most.
+        return 120_000 + 16 * len(call.data) + 215 * len(artifact.deployed_bytecode)
+
+
+async def _install_proxy(sender: Sender) -> None:
+    connection = sender.connection
+    if await connection.code(proxy.ADDRESS):
+        return
+    missing = proxy.INSTALLATION_COST - await connection.balance(proxy.INSTALLER)
+    if missing > 0:
+        await sender.send(Call(proxy.INSTALLER, b"", missing, "Funding the deployment proxy"))
+    transaction = SignedTransaction(keccak(proxy.INSTALLATION), proxy.INSTALLATION, 0)
+    try:
+        await sender.broadcast(transaction)
+    except RpcFailed as error:
+        sentence = f"The chain has no deployment proxy and does not take its transaction: {error}"
+        raise DeploymentProxyMissing(sentence, address=proxy.ADDRESS) from error
+    while await connection.receipt(transaction.hash) is None:
+        await asyncio.sleep(POLL_SECONDS)
+    if not await connection.code(proxy.ADDRESS):
+        raise DeploymentProxyMissing(address=proxy.ADDRESS)
+
+
+async def _deploy(sender: Sender, step: Step, salt: bytes, known: Deployment | None) -> Deployment:
+    connection = sender.connection
+    deployment = Deployment(
+        step.address, 0, None, artifacts.load(step.name).hash, step.arguments
+    )
+    if not await connection.code(step.address):
+        try:
+            receipt = await sender.send(proxy.create(step.init_code, salt, step.name))
+            deployment = replace(deployment, block=receipt.block_number, transaction=receipt.hash)
+        except TransactionReverted:
+            # Somebody else may have deployed the same in this moment; it is the same code.
+            if not await connection.code(step.address):
+                raise
+    await _require_code(connection, step.name, step.address)
+    if deployment.transaction is not None:
+        return deployment
+    if known is not None and known.address == step.address:
+        return known
+    return replace(deployment, block=await _deployed_at(connection, step.address))
+
+
+async def _deployed_at(connection: Connection, address: ChecksumAddress) -> int:
+    """The block since which there is code; 0 if the endpoint keeps no old state."""
+    first, last = 0, (await connection.head()).number
+    try:
+        while first < last:
+            middle = (first + last) // 2
+            if await connection.code(address, middle):
+                last = middle
+            else:
+                first = middle + 1
+    except RpcFailed:
+        return 0
+    return first
+
+
+def _require_chain(connection: Connection, chain_id: int) -> None:
+    if connection.chain_id != chain_id:
+        sentence = f"{connection.host} serves chain {connection.chain_id}, not chain {chain_id}."
+        raise WrongChain(sentence, given=connection.chain_id, expected=chain_id)
+
+
+async def _require_code(connection: Connection, name: str, address: ChecksumAddress) -> None:
+    code = await connection.code(address)
+    if not code:
+        sentence = f"There is no contract at {address}, where {name} should be."
+        raise WrongContract(sentence, contract=name, address=address)
+    if not artifacts.load(name).matches(code):
+        raise WrongContract(f"The contract at {address} is not {name}.", contract=name, address=address)

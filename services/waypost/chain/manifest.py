@@ -1,5 +1,8 @@
 """Where the contracts are on one chain: the JSON file that nodes and clients are given."""
 
+import json
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,19 +10,48 @@ from typing import Self
 
 from eth_typing import ChecksumAddress
 
-from waypost.errors import JSON
+from waypost.errors import JSON, InvalidConfig, ProtocolError
+from waypost.protocol.fields import Fields
+
+REQUIRED = ("Channels", "NodeRegistry")
+
+
+class InvalidManifest(ProtocolError):
+    """The manifest is malformed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One contract. `transaction` is None if it was there before this manifest was made; `block` is then a block
-    at or before its deployment."""
+    """One contract. `block` is its deployment's, or an earlier one if that cannot be told; `transaction` is
+    None if the contract was there before."""
 
     address: ChecksumAddress
     block: int
     transaction: bytes | None
     artifact_hash: bytes
-    constructor_arguments: tuple[JSON, ...]
+    constructor_arguments: tuple[str | int, ...]
+
+    def to_json(self) -> dict[str, JSON]:
+        """The manifest's entry."""
+        return {
+            "address": self.address,
+            "block": self.block,
+            "transaction": None if self.transaction is None else "0x" + self.transaction.hex(),
+            "artifactHash": "0x" + self.artifact_hash.hex(),
+            "constructorArguments": list(self.constructor_arguments),
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """The reverse. Raises a ProtocolError."""
+        fields = Fields(value, InvalidManifest)
+        return cls(
+            address=fields.address("address"),
+            block=fields.integer("block"),
+            transaction=fields.data("transaction", 32) if "transaction" in fields else None,
+            artifact_hash=fields.data("artifactHash", 32),
+            constructor_arguments=tuple(map(_argument, fields.items("constructorArguments"))),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +81,60 @@ class Manifest:
 
     def to_json(self) -> dict[str, JSON]:
         """The file's content."""
-        raise NotImplementedError
+        return {
+            "chainId": self.chain_id,
+            "preset": self.preset,
+            "deployer": self.deployer,
+            "token": self.token,
+            "contracts": {name: entry.to_json() for name, entry in self.contracts.items()},
+        }
 
     @classmethod
     def from_json(cls, value: object) -> Self:
         """The reverse. Raises InvalidConfig."""
-        raise NotImplementedError
+        try:
+            fields = Fields(value, InvalidManifest)
+            listed = fields.raw("contracts")
+            if not isinstance(listed, Mapping) or any(name not in listed for name in REQUIRED):
+                raise fields.fault("contracts", f"an object with {' and '.join(REQUIRED)}")
+            return cls(
+                chain_id=fields.integer("chainId"),
+                preset=fields.text("preset"),
+                deployer=fields.address("deployer"),
+                token=fields.address("token"),
+                contracts={str(name): Deployment.from_json(entry) for name, entry in listed.items()},
+            )
+        except ProtocolError as error:
+            raise InvalidConfig(f"The manifest is malformed: {error}", **error.details) from None
 
     def save(self, path: Path) -> None:
-        """Writes the file, at once or not at all."""
-        raise NotImplementedError
+        """Writes the file, at once or not at all. Raises OSError."""
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(self.to_json(), file, indent=2)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Reads the file. Raises InvalidConfig."""
-        raise NotImplementedError
+        try:
+            value = json.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise InvalidConfig(f"The manifest {path} cannot be read: {error.strerror}.") from None
+        except ValueError:
+            raise InvalidConfig(f"The manifest {path} is no JSON.") from None
+        return cls.from_json(value)
+
+
+def _argument(value: object) -> str | int:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InvalidManifest("A constructor argument is a string or an integer.")
+    return value

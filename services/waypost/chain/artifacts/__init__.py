@@ -1,6 +1,7 @@
 """Contract artifacts (ABI and bytecode), generated from contracts/ by scripts/export_artifacts.py."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -9,6 +10,8 @@ from typing import Any
 from waypost.protocol.signatures import keccak
 
 CONTRACTS = ("Channels", "DevDollar", "NodeRegistry")
+
+_PUSH1, _PUSH32 = 0x60, 0x7F
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,21 @@ class Artifact:
     bytecode: bytes
     deployed_bytecode: bytes
     hash: bytes
+
+    @property
+    def constructor_types(self) -> list[str]:
+        """The ABI types of the constructor's arguments."""
+        constructors = [entry for entry in self.abi if entry["type"] == "constructor"]
+        return [field["type"] for entry in constructors for field in entry["inputs"]]
+
+    def matches(self, code: bytes) -> bool:
+        """Whether deployed code is this contract's, whatever the values of its immutables."""
+        if len(code) != len(self.deployed_bytecode):
+            return False
+        masked = bytearray(code)
+        for start in _immutables(self.deployed_bytecode):
+            masked[start : start + 32] = bytes(32)
+        return masked == self.deployed_bytecode
 
 
 @cache
@@ -38,3 +56,14 @@ def load(name: str) -> Artifact:
 
 def _code(text: str) -> bytes:
     return bytes.fromhex(text.removeprefix("0x"))
+
+
+def _immutables(template: bytes) -> Iterator[int]:
+    # The compiler leaves PUSH32 of zeros wherever the constructor puts an immutable.
+    position = 0
+    while position < len(template):
+        opcode = template[position]
+        width = opcode - _PUSH1 + 1 if _PUSH1 <= opcode <= _PUSH32 else 0
+        if width == 32 and not any(template[position + 1 : position + 33]):
+            yield position + 1
+        position += 1 + width

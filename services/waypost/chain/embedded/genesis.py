@@ -8,6 +8,7 @@ from eth.vm.forks.cancun.constants import BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CON
 from eth.vm.forks.prague.constants import HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CONTRACT_CODE
 from eth_account.hdaccount import HDPath, seed_from_mnemonic
 
+from waypost.chain import proxy
 from waypost.protocol.signatures import address_bytes, address_of
 
 CHAIN_ID = 31337
@@ -18,13 +19,6 @@ BLOCK_GAS_LIMIT = 60_000_000
 BASE_FEE = 1_000_000_000
 BALANCE = 10_000 * 10**18
 
-# The deterministic-deployment proxy: creates (CREATE2) what it is sent, a 32-byte salt and init code.
-PROXY_ADDRESS = bytes.fromhex("4e59b44847b379578588920ca78fbf26c0b4956c")
-PROXY_CODE = bytes.fromhex(
-    "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe0"
-    "3601600081602082378035828234f58015156039578182fd5b8082525050506014600cf3"
-)
-
 _SEED = seed_from_mnemonic(MNEMONIC, "")
 FUNDED_KEYS = tuple(HDPath(f"m/44'/60'/0'/0/{index}").derive(_SEED) for index in range(10))
 """Private keys of ten accounts with 10,000 ETH each."""
@@ -34,7 +28,7 @@ def state() -> dict[bytes, dict[str, Any]]:
     """Accounts by address: funded ones, the proxy, and the system contracts of EIP-2935 and EIP-4788."""
     funded = {address_bytes(address_of(key)): _account(balance=BALANCE) for key in FUNDED_KEYS}
     return funded | {
-        PROXY_ADDRESS: _account(code=PROXY_CODE),
+        address_bytes(proxy.ADDRESS): _account(code=proxy.CODE),
         HISTORY_STORAGE_ADDRESS: _account(code=HISTORY_STORAGE_CONTRACT_CODE),
         BEACON_ROOTS_ADDRESS: _account(code=BEACON_ROOTS_CONTRACT_CODE),
     }
