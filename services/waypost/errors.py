@@ -129,6 +129,7 @@ class ClientError(WaypostError): """The client cannot go on."""
 
 class AnswerLost(ClientError): """The node's answer did not arrive, so the request may have been served."""
 class ChannelMissing(ClientError): """There is no channel with this node."""
+class DemoFailed(ClientError): """The demo did not go as it should."""
 class DepositExhausted(ClientError): """This costs more than the channel's deposit has left."""
 class InvalidAnswer(ClientError): """The node's answer breaks the protocol."""
 class MessageForged(ClientError): """A node delivered a message that does not match its id."""
