@@ -20,6 +20,7 @@ from waypost.cli.demo.stage import Stage
 from waypost.errors import InvalidConfig
 
 MESSAGES = 300
+_NAMES = ", ".join(act.name for act in ACTS)
 
 
 def demo(
@@ -31,12 +32,10 @@ def demo(
     ] = None,
     messages: Annotated[int, typer.Option(min=1, max=5000, help="How many messages are stored.")] = MESSAGES,
     seed: Annotated[int | None, typer.Option(help="Chooses the texts; random if not given.")] = None,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Leave chain and nodes running, and print where.")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave all servers running, and print where.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object, last.")] = False,
 ) -> None:
-    """Shows the whole idea at work: chain, contracts, three staked nodes, clients without ETH, payment, cheats.
+    """Shows the whole idea at work: staked nodes, clients without ETH, payment, claims, cheats.
 
     Nothing but this machine is used and no money is real. The exit code is 0 only if all figures agree.
     """

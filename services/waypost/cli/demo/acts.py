@@ -1,5 +1,5 @@
-"""The acts of the demo in the order of the play. Each names the acts whose outcome it needs, so any can be asked for
-alone; `settle` ends every performance, because the figures are only worth showing when the money has moved."""
+"""The acts of the demo in the order of the play. Each names the acts whose outcome it needs, so any can be
+played alone; `settle` ends every performance, because only then do the figures have to agree."""
 
 import asyncio
 import secrets
@@ -21,7 +21,6 @@ from waypost.cli.demo.processes import free_ports
 from waypost.cli.demo.stage import DOLLAR, Deployed, Stage, Waypost
 from waypost.cli.demo.texts import texts
 from waypost.client import Client
-from waypost.client.closing import Step
 from waypost.errors import DemoFailed, RpcUnreachable
 from waypost.node import settings
 from waypost.protocol.nodes import NodeKey, Services
@@ -75,9 +74,7 @@ async def raise_nodes(stage: Stage) -> None:
         waypost = await _register(stage, name, port, admin_port)
         process = stage.run(name, "node", "run", "--data-dir", str(waypost.folder))
         stage.wayposts.append(waypost)
-        stage.narrator.fact(
-            f"{name} staked {LOCAL.min_stake / DOLLAR:.2f} DUSD and serves {waypost.endpoint}"
-        )
+        stage.narrator.fact(f"{name} staked {LOCAL.min_stake / DOLLAR:.2f} DUSD, serves {waypost.endpoint}")
         await process.until(lambda endpoint=waypost.endpoint: _ready(stage, endpoint))  # type: ignore[misc]
 
 
@@ -117,9 +114,7 @@ async def fetch(stage: Stage) -> None:
     stage.verified = sum(
         stage.stored.get(received.message.id) == received.plaintext.decode() for received in fetched.messages
     )
-    stage.narrator.fact(
-        f"Bob fetched {stage.fetched} messages; {stage.verified} match what Alice wrote, id and text"
-    )
+    stage.narrator.fact(f"Bob fetched {stage.fetched} messages; {stage.verified} are what Alice wrote")
 
 
 async def settle(stage: Stage) -> None:
@@ -129,17 +124,14 @@ async def settle(stage: Stage) -> None:
     stage.narrator.fact(f"every receipt is claimed, in {len(await stage.claims())} transactions")
     for name, client in stage.people.items():
         consent = name == "Alice"  # the others take the way that needs nobody's consent
-        await asyncio.gather(
-            *(_close(stage, client, channel.signer, consent) for channel in client.channels.all())
-        )
-        spent = sum(channel.books.spent for channel in client.channels.all())
+        channels = client.channels.all()
+        await asyncio.gather(*(close(client, channel, stage.bank, consent=consent) for channel in channels))
+        spent = sum(channel.books.spent for channel in channels)
         balance = await client.balance()
         if balance != stage.deposited[name] - spent:
             raise DemoFailed(f"{name} brought {stage.deposited[name]}, spent {spent} and has {balance}.")
         how = "with the nodes' consent, at once" if consent else "without asking, after the delay"
-        stage.narrator.fact(
-            f"{name} closed {how}: spent {spent / DOLLAR:.6f}, got back all the rest to the unit"
-        )
+        stage.narrator.fact(f"{name} closed {how}: spent {spent / DOLLAR:.6f}, got all the rest back")
 
 
 ACTS = (
@@ -154,7 +146,7 @@ ACTS = (
 
 
 def programme(wanted: Iterable[str]) -> list[Act]:
-    """These acts (all when none is named), those that they need, and the settling, in the order of the play."""
+    """These acts (all when none is named), those that they need, and the settling, in order."""
     names = {"settle", *(wanted or (act.name for act in ACTS))}
     for act in reversed(ACTS):
         if act.name in names:
@@ -218,15 +210,6 @@ async def _open_everywhere(stage: Stage, client: Client, name: str) -> None:
         f"{name} has {ether} ETH and {len(stage.wayposts)} channels with {DEPOSIT / DOLLAR:.2f} DUSD each; "
         "the nodes sent the openings and were paid for it"
     )
-
-
-async def _close(stage: Stage, client: Client, signer: str, consent: bool) -> None:
-    channel = next(channel for channel in client.channels.all() if channel.signer == signer)
-    while (await client.channels.close(channel, stage.bank, consent=consent)).step not in _ENDS:
-        await asyncio.sleep(0.2)
-
-
-_ENDS = (Step.CONSENT, Step.FINISH, Step.DONE)
 
 
 async def _answers(rpc_url: str) -> bool:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from waypost.chain.channels import Claimed
 from waypost.cli.demo.stage import DOLLAR, Stage, Waypost
 from waypost.client.channel import Channel
-from waypost.client.closing import Step
 from waypost.errors import DemoFailed
 from waypost.protocol import mailboxes
 from waypost.protocol.messages import Message
@@ -37,21 +36,12 @@ async def cheat(stage: Stage) -> None:
     honest = Receipt(channel.payee, channel.token, signed)
     fresh = replace(honest, cumulative=signed + price.amount)
     stranger = secrets.token_bytes(32)
+    elsewhere, too_much = replace(fresh, payee=other.operator), replace(honest, cumulative=deposited + 1)
     for name, receipt, key, reason in (
         ("stale_receipt", honest, channel.key, "stale_receipt"),
-        (
-            "receipt_for_another_node",
-            replace(fresh, payee=other.operator),
-            channel.key,
-            "receipt_for_another_node",
-        ),
+        ("receipt_for_another_node", elsewhere, channel.key, "receipt_for_another_node"),
         ("forged_signature", fresh, stranger, "invalid_receipt"),
-        (
-            "receipt_above_deposit",
-            replace(honest, cumulative=deposited + 1),
-            channel.key,
-            "receipt_exceeds_deposit",
-        ),
+        ("receipt_above_deposit", too_much, channel.key, "receipt_exceeds_deposit"),
     ):
         payment = PaymentPayload(
             replace(price, pay_to=receipt.payee),
@@ -91,11 +81,7 @@ async def _close_before_the_claim(stage: Stage, channel: Channel) -> None:
         raise DemoFailed("The node claimed before the closing began, so this shows nothing.")
     await mallory.channels.close(channel, stage.bank, consent=False)
     claim = await _claim_of(stage, channel)
-    while (await mallory.channels.close(channel, stage.bank, consent=False)).step not in (
-        Step.FINISH,
-        Step.DONE,
-    ):
-        await asyncio.sleep(0.2)
+    await close(mallory, channel, stage.bank, consent=False)
     state = await stage.deployed.channels.channel(channel.payee, channel.token, channel.signer)
     stage.cheats["close_before_claim"] = claim is not None and state.claimed == owed
     if claim is not None and state.claimed == owed:

@@ -27,7 +27,7 @@ class Process:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
-                start_new_session=True,  # Ctrl-C reaches the demo alone, which then stops its servers in order
+                start_new_session=True,  # Ctrl-C reaches the demo alone, which stops its servers in order
             )
 
     @property

@@ -1,18 +1,18 @@
-"""The end of the demo: what each node served, earned, claimed and owns, from four places that know nothing of each
-other: the clients' books, the node's books, the chain's events and the token's balances."""
+"""The end of the demo: what each node served, earned, claimed and owns, from four places that know nothing of
+each other: the clients' books, the node's books, the chain's events and the token's balances."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.table import Table
 
-from waypost.cli.demo.stage import DOLLAR, Stage
 from waypost.cli.demo.narrator import Narrator
+from waypost.cli.demo.stage import DOLLAR, Stage
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One node's figures in base units of the token. `onchain` is the balance of its payee, which began at zero."""
+    """One node's figures in base units. `onchain` is the balance of its payee, which began at zero."""
 
     name: str
     operator: str

@@ -1,5 +1,6 @@
 """What the acts of the demo share: the chain, the nodes, the people, and what has happened so far."""
 
+import asyncio
 import os
 import secrets
 from collections.abc import Mapping
@@ -18,8 +19,10 @@ from waypost.chain.registry import Registry
 from waypost.chain.token import Token
 from waypost.chain.transactions import Sender
 from waypost.cli.demo.narrator import Narrator
-from waypost.cli.demo.processes import Process
+from waypost.cli.demo.processes import POLL_SECONDS, Process
 from waypost.client import Account, Client
+from waypost.client.channel import Channel
+from waypost.client.closing import Step
 from waypost.errors import DemoFailed
 from waypost.node.settings import read_admin_token
 
@@ -128,3 +131,11 @@ class Stage:
     def accounts(self) -> Mapping[str, str]:
         """The contracts' addresses by name."""
         return {name: entry.address for name, entry in self.deployed.manifest.contracts.items()}
+
+
+async def close(client: Client, channel: Channel, sender: Sender, *, consent: bool) -> None:
+    """Closes a channel with `sender`'s gas; without the node's consent this takes the close delay."""
+    step = None
+    while step not in (Step.CONSENT, Step.FINISH, Step.DONE):
+        step = (await client.channels.close(channel, sender, consent=consent)).step
+        await asyncio.sleep(POLL_SECONDS)

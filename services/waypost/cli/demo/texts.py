@@ -11,7 +11,7 @@ _OPENERS = (
     "Zug fällt aus, ich nehme den Bus.",
     "¿Llegaste bien a casa?",
     "J'ai gardé une place pour toi.",
-    "Не забудь про ключи.",
+    "Не забудь про ключи.",  # noqa: RUF001
     "今晚一起吃饺子吗?",
     "明日の朝、駅で会いましょう。",
     "كيف كان يومك؟",
