@@ -158,6 +158,20 @@ class Ledger:
             answers.remember(connection, charge.signer, charge.idempotency, answer, self._clock())
         return Charged(result, cost, account.paid, account.spent)
 
+    def credit(
+        self, connection: sqlite3.Connection, signer: ChecksumAddress, receipt: SignedReceipt, cost: int
+    ) -> None:
+        """Takes in the receipt, verified before, that came with a channel's opening, and charges for it.
+
+        In the write that applies the opening: however shallow it is, and whatever its payer does next,
+        the node's part of the bargain is done. Raises ChannelUnknown.
+        """
+        account = self._known(connection, signer)
+        if receipt.cumulative > account.paid:
+            signature = receipt.signature.to_bytes()
+            account = replace(account, paid=receipt.cumulative, signature=signature)
+        self.accounts.save(connection, replace(account, spent=account.spent + cost))
+
     async def freeze(self, signer: ChecksumAddress, until: int) -> ChannelAccount:
         """Accepts and charges nothing on the channel before `until`, and returns its last state.
 

@@ -63,11 +63,42 @@ CREATE TABLE session_nonces (
 CREATE INDEX session_nonces_by_age ON session_nonces (expires);
 """
 
+MONEY = """
+CREATE TABLE blocks ( -- recent blocks that were applied; the highest is the cursor
+    number INTEGER PRIMARY KEY, hash BLOB NOT NULL, parent_hash BLOB NOT NULL, timestamp INTEGER NOT NULL
+) STRICT;
+CREATE TABLE transactions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, purpose TEXT NOT NULL,
+    nonce INTEGER NOT NULL, target TEXT NOT NULL, data BLOB NOT NULL, gas INTEGER NOT NULL,
+    ceiling TEXT, -- the most that it is worth per gas, in wei; NULL: whatever it takes
+    urgent INTEGER NOT NULL, state TEXT NOT NULL,
+    hash BLOB NOT NULL, -- of the attempt that was mined, else of the newest
+    block_number INTEGER, created INTEGER NOT NULL
+) STRICT;
+CREATE INDEX transactions_sent ON transactions (nonce) WHERE state = 'sent';
+CREATE INDEX transactions_by_age ON transactions (purpose, created);
+CREATE INDEX transactions_by_block ON transactions (block_number) WHERE block_number IS NOT NULL;
+CREATE TABLE attempts (
+    hash BLOB PRIMARY KEY, transaction_id INTEGER NOT NULL, raw BLOB NOT NULL,
+    max_fee TEXT NOT NULL, tip TEXT NOT NULL, empty INTEGER NOT NULL, signed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attempts_of_transaction ON attempts (transaction_id);
+CREATE TABLE claims (
+    transaction_id INTEGER PRIMARY KEY, value TEXT NOT NULL, receipts INTEGER NOT NULL
+) STRICT;
+CREATE TABLE openings (
+    transaction_id INTEGER PRIMARY KEY, signer TEXT NOT NULL, payer TEXT NOT NULL, digest BLOB NOT NULL,
+    price TEXT NOT NULL, cumulative TEXT NOT NULL, signature BLOB NOT NULL, credited INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX openings_of_signer ON openings (signer);
+CREATE INDEX openings_of_payer ON openings (payer);
+"""
+
 META = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS = (META + LEDGER + MESSAGES + SESSIONS,)
+MIGRATIONS = (META + LEDGER + MESSAGES + SESSIONS + MONEY,)
 """Entry n takes a database from version n to n + 1. Released entries never change."""
 
 

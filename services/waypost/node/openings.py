@@ -1,0 +1,248 @@
+"""Opens channels for payers without ETH: the node sends their signed opening, paid by the first receipt.
+Nobody can make it waste much gas: everything is checked and simulated, and failures are counted."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from eth_typing import ChecksumAddress
+
+from waypost.chain.blocks import BlockRef, Event
+from waypost.chain.channels import Channels, Opened
+from waypost.errors import OpeningRateLimited, OpeningRefused, TransactionReverted
+from waypost.node import transactions
+from waypost.node.accounts import ChannelAccount, Status
+from waypost.node.backends.sqlite import Database
+from waypost.node.claim_plan import Market
+from waypost.node.ledger import Ledger
+from waypost.node.loops import Signal, ring_or_pause
+from waypost.node.opening_rules import OpeningRules, Request
+from waypost.node.outbox import Outbox
+from waypost.node.transactions import Draft, State, Transaction
+from waypost.protocol.openings import Authorization, SignedOpening
+from waypost.protocol.prices import PriceList
+from waypost.protocol.receipts import Receipt, SignedReceipt
+from waypost.protocol.signatures import Signature
+
+PURPOSE = "opening"
+HOUR = 3600
+MAX_GAS = 400_000
+GAS_TOLERANCE = 2
+"""An opening is sent while its gas costs at most this many times its price; fees may rise to twice that."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningResult:
+    """`account` is None while the opening is not deep enough in the chain; `charged` in base units."""
+
+    transaction: bytes
+    account: ChannelAccount | None
+    charged: int
+
+
+class Openings:
+    """Openings of channels to the ledger's payee. `clock` gives Unix seconds; `signal` rings when blocks were
+    applied. `cap_per_hour` bounds the gas that strangers can make the node spend."""
+
+    def __init__(
+        self,
+        channels: Channels,
+        ledger: Ledger,
+        rules: OpeningRules,
+        outbox: Outbox,
+        db: Database,
+        clock: Callable[[], int],
+        signal: Signal,
+        *,
+        cap_per_hour: int,
+        token_per_ether: int = 0,
+        wait_seconds: float = 8.0,
+    ) -> None:
+        self._channels = channels
+        self._ledger = ledger
+        self._rules = rules
+        self._outbox = outbox
+        self._db = db
+        self._clock = clock
+        self._signal = signal
+        self._cap_per_hour = cap_per_hour
+        self._token_per_ether = token_per_ether
+        self._wait_seconds = wait_seconds
+        self._lock = asyncio.Lock()
+
+    async def submit(
+        self, signed: SignedOpening, authorization: Authorization, receipt: SignedReceipt, prices: PriceList
+    ) -> OpeningResult:
+        """Sends the opening, once however often it is asked for, and waits a moment for the channel.
+
+        Raises OpeningRefused, OpeningRateLimited, what `OpeningRules` raises, InsufficientFunds (of the
+        node's gas account) or another ChainError.
+        """
+        request = Request(signed, authorization, receipt)
+        self._rules.check_signatures(request)
+        async with self._lock:
+            transaction = await self._db.read(lambda connection: _standing(connection, request))
+            if transaction is None:
+                transaction = await self._send(request, prices)
+        return await self._result(request.opening.signer, transaction)
+
+    # ---- Following the chain ----
+
+    def apply(self, connection: sqlite3.Connection, events: Iterable[Event], block: BlockRef) -> None:
+        """Credits the receipts of channels that opened: in the write that enters the opening in the books,
+        so that nobody can spend the deposit, or start closing, in between. Comes after the ledger."""
+        ours = (self._ledger.accounts.payee, self._ledger.accounts.token)
+        for event in events:
+            if isinstance(event, Opened) and (event.payee, event.token) == ours:
+                self._credit(connection, event.signer)
+
+    def rollback(self, connection: sqlite3.Connection, to: BlockRef) -> None:
+        """Nothing: what was paid and spent outlives reorgs, and the outbox sends the opening again."""
+
+    def _credit(self, connection: sqlite3.Connection, signer: ChecksumAddress) -> None:
+        # Only our own transactions tell which opening it was; but whoever sent it, ours cost gas.
+        row = connection.execute(
+            "SELECT * FROM openings JOIN transactions ON id = transaction_id"
+            " WHERE signer = ? AND credited = 0 AND state IN (?, ?, ?) ORDER BY id DESC LIMIT 1",
+            (signer, State.SENT, State.MINED, State.LOST),
+        ).fetchone()
+        if row is None:
+            return
+        accounts = self._ledger.accounts
+        receipt = SignedReceipt(
+            Receipt(accounts.payee, accounts.token, int(row["cumulative"])),
+            Signature.from_bytes(row["signature"]),
+        )
+        self._ledger.credit(connection, signer, receipt, int(row["price"]))
+        connection.execute("UPDATE openings SET credited = 1 WHERE transaction_id = ?", (row["id"],))
+
+    # ---- Sending ----
+
+    async def _send(self, request: Request, prices: PriceList) -> Transaction:
+        opening, now = request.opening, self._clock()
+        self._rules.check_terms(request, prices, now)
+        await self._db.read(lambda connection: self._check_limits(connection, opening.payer, now))
+        if await self._ledger.account(opening.signer) is not None:
+            raise OpeningRefused("The channel is open already.", signer=opening.signer)
+        call = self._channels.open_with_authorization(request.signed, request.authorization)
+        try:
+            _, estimate = await self._outbox.rehearse(call)
+        except TransactionReverted as error:
+            raise OpeningRefused(f"The opening would fail: {error}", **error.details) from error
+        draft = Draft(PURPOSE, call, *await self._gas(estimate, prices.opening))
+        sent = await self._outbox.post(draft, _recording(request, prices.opening))
+        log.info("opening_sent", signer=opening.signer, payer=opening.payer, amount=opening.amount)
+        return sent
+
+    async def _gas(self, estimate: int, price: int) -> tuple[int, int | None]:
+        """Gas limit and price ceiling (wei per gas). Raises OpeningRefused where gas is too dear."""
+        market = Market(await self._outbox.gas_price(), self._token_per_ether)
+        cost = market.cost(estimate)
+        if estimate > MAX_GAS or (price and cost > GAS_TOLERANCE * price):
+            raise OpeningRefused(
+                f"Opening needs {estimate} gas, worth {cost}, and its price is {price}: try again later.",
+                gas=estimate,
+                cost=str(cost),
+                price=str(price),
+            )
+        ceiling = market.ceiling(2 * GAS_TOLERANCE * price, estimate) if price else None
+        return estimate * 6 // 5, ceiling
+
+    def _check_limits(self, connection: sqlite3.Connection, payer: str, now: int) -> None:
+        """So many an hour; of one payer one at a time, and none for an hour after one that failed."""
+        since = now - HOUR
+        if transactions.count_since(connection, PURPOSE, since) >= self._cap_per_hour:
+            raise OpeningRateLimited(
+                f"The node sends at most {self._cap_per_hour} openings an hour.",
+                maximum=self._cap_per_hour,
+                retryAfter=60,
+            )
+        row = connection.execute(
+            "SELECT state, created FROM openings JOIN transactions ON id = transaction_id"
+            " WHERE payer = ? AND (state = ? OR (state IN (?, ?) AND created >= ?)) ORDER BY id DESC LIMIT 1",
+            (payer, State.SENT, State.REVERTED, State.CANCELLED, since),
+        ).fetchone()
+        if row is None:
+            return
+        if row["state"] == State.SENT:
+            raise OpeningRateLimited(
+                "Another opening of this payer is under way.", payer=payer, retryAfter=10
+            )
+        wait = row["created"] + HOUR - now
+        raise OpeningRateLimited(
+            f"An opening of this payer failed on chain; the node sends its next one in {wait} s.",
+            payer=payer,
+            retryAfter=wait,
+        )
+
+    async def _result(self, signer: ChecksumAddress, transaction: Transaction) -> OpeningResult:
+        end = time.monotonic() + self._wait_seconds
+        while True:
+            ring = self._signal.next()
+            result = await self._db.read(lambda connection: self._look(connection, signer, transaction.id))
+            left = end - time.monotonic()
+            if result.account is not None or left <= 0:
+                return result
+            await ring_or_pause(ring, min(left, 1.0))
+
+    def _look(self, connection: sqlite3.Connection, signer: ChecksumAddress, id: int) -> OpeningResult:
+        transaction = transactions.find(connection, id)
+        row = connection.execute("SELECT * FROM openings WHERE transaction_id = ?", (id,)).fetchone()
+        account = self._ledger.accounts.find(connection, signer)
+        if row["credited"]:
+            if account is None or account.status is Status.OPENING:
+                return OpeningResult(transaction.hash, None, 0)
+            return OpeningResult(transaction.hash, account, int(row["price"]))
+        if transaction.state in (State.REVERTED, State.CANCELLED, State.LOST):
+            raise OpeningRefused(
+                "The opening failed on chain; the deposit was not taken.",
+                transaction="0x" + transaction.hash.hex(),
+                state=transaction.state.value,
+            )
+        return OpeningResult(transaction.hash, None, 0)
+
+
+def _standing(connection: sqlite3.Connection, request: Request) -> Transaction | None:
+    """The transaction that was sent for this request; None if there is none, or it failed.
+
+    Raises OpeningRefused if one stands for another request of the same signer.
+    """
+    row: Any = connection.execute(
+        "SELECT id, digest, state, credited FROM openings JOIN transactions ON id = transaction_id"
+        " WHERE signer = ? ORDER BY id DESC LIMIT 1",
+        (request.opening.signer,),
+    ).fetchone()
+    if row is None or (not row["credited"] and row["state"] not in (State.SENT, State.MINED)):
+        return None
+    if row["digest"] != request.digest:
+        raise OpeningRefused(
+            "This signer's channel was opened by another request.", signer=request.opening.signer
+        )
+    return transactions.find(connection, row["id"])
+
+
+def _recording(request: Request, price: int) -> Callable[[sqlite3.Connection, int], None]:
+    opening, receipt = request.opening, request.receipt
+
+    def record(connection: sqlite3.Connection, transaction: int) -> None:
+        connection.execute(
+            "INSERT INTO openings (transaction_id, signer, payer, digest, price, cumulative, signature)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                transaction,
+                opening.signer,
+                opening.payer,
+                request.digest,
+                str(price),
+                str(receipt.cumulative),
+                receipt.signature.to_bytes(),
+            ),
+        )
+
+    return record

@@ -1,0 +1,123 @@
+"""Follows the chain into the books: blocks and the cursor in one write, so that neither is ever ahead.
+A write that fails stops the cursor; it is tried again and never skipped."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import structlog
+
+from waypost.chain.blocks import BlockRef, Event
+from waypost.chain.connection import Connection
+from waypost.chain.contract import Contract
+from waypost.chain.watcher import Applied, Change, Watcher
+from waypost.node import cursor
+from waypost.node.backends.sqlite import Database
+from waypost.node.loops import Loop, Signal
+
+log = structlog.get_logger(__name__)
+
+
+class Book(Protocol):
+    """What is kept in step with the chain. Both methods run inside a write, and in its thread."""
+
+    def apply(self, connection: sqlite3.Connection, events: Iterable[Event], block: BlockRef) -> None:
+        """The chain grew to `block`; these events are new."""
+
+    def rollback(self, connection: sqlite3.Connection, to: BlockRef) -> None:
+        """Everything above `to` is undone."""
+
+
+class Sync:
+    """Keeps `books`, in this order, in step with the events of `contracts` from block number `start` on.
+
+    `signal` rings after every change. `clock` gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        db: Database,
+        contracts: Sequence[Contract],
+        books: Sequence[Book],
+        clock: Callable[[], int],
+        signal: Signal,
+        *,
+        start: int,
+        poll_seconds: float,
+        max_head_age_seconds: int,
+    ) -> None:
+        self._connection = connection
+        self._db = db
+        self._contracts = contracts
+        self._books = books
+        self._clock = clock
+        self._signal = signal
+        self._start = start
+        self._poll_seconds = poll_seconds
+        self._max_head_age = max_head_age_seconds
+        self._caught_up_at: int | None = None
+        self._follow = Loop("sync", self._follow_changes, poll_seconds, Signal())
+        self._compare = Loop("head", self._compare_heads, poll_seconds, signal)
+        self.head = 0
+        """Number of the newest block in the books."""
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow.run())
+            tasks.create_task(self._compare.run())
+
+    @property
+    def head_age(self) -> int | None:
+        """Seconds since the books were last seen to be level with the chain; None: never yet."""
+        return None if self._caught_up_at is None else self._clock() - self._caught_up_at
+
+    @property
+    def ready(self) -> bool:
+        """Whether the books are level with the chain, or were a moment ago."""
+        age = self.head_age
+        return age is not None and age <= self._max_head_age
+
+    @property
+    def fault(self) -> str | None:
+        """The code of what keeps it from following, if anything does."""
+        return self._follow.faults.code or self._compare.faults.code
+
+    async def _follow_changes(self) -> None:
+        known = await self._db.read(cursor.recent)
+        self.head = known[-1].number if known else 0
+        watcher = Watcher(
+            self._connection, self._contracts, self._start, known, poll_seconds=self._poll_seconds
+        )
+        async for change in watcher:
+            await self._take(change)
+
+    async def _take(self, change: Change) -> None:
+        if isinstance(change, Applied):
+            await self._db.write(lambda connection: self._apply(connection, change))
+            self.head = change.block.number
+        else:
+            to = change.to
+            log.warning("chain_reorganised", to=to.number, undone=self.head - to.number)
+            await self._db.write(lambda connection: self._roll_back(connection, to))
+            self.head = to.number
+        self._follow.faults.passed()
+        self._signal.ring()
+
+    def _apply(self, connection: sqlite3.Connection, change: Applied) -> None:
+        for book in self._books:
+            book.apply(connection, change.events, change.block)
+        cursor.advance(connection, change.block)
+
+    def _roll_back(self, connection: sqlite3.Connection, to: BlockRef) -> None:
+        for book in self._books:
+            book.rollback(connection, to)
+        cursor.rewind(connection, to.number)
+
+    async def _compare_heads(self) -> None:
+        """A quiet chain brings no changes: whether the books are level is asked."""
+        newest = await self._connection.head()
+        if self.head >= newest.number:
+            self._caught_up_at = self._clock()
