@@ -18,7 +18,7 @@ from waypost.chain.token import Token
 from waypost.chain.transactions import Sender
 from waypost.cli.demo.cheats import cheat
 from waypost.cli.demo.processes import free_ports
-from waypost.cli.demo.stage import DOLLAR, Deployed, Stage, Waypost
+from waypost.cli.demo.stage import DOLLAR, Deployed, Stage, Waypost, close
 from waypost.cli.demo.texts import texts
 from waypost.client import Client
 from waypost.errors import DemoFailed, RpcUnreachable

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from waypost.chain.channels import Claimed
-from waypost.cli.demo.stage import DOLLAR, Stage, Waypost
+from waypost.cli.demo.stage import DOLLAR, Stage, Waypost, close
 from waypost.client.channel import Channel
 from waypost.errors import DemoFailed
 from waypost.protocol import mailboxes
