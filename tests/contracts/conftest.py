@@ -79,6 +79,22 @@ def ledger(channels: Any, dollar: Any, payer: Any, payee: Any, client: LocalAcco
     return Ledger(channels, dollar, payer, str(payee))
 
 
+@pytest.fixture(scope="module")
+def wallet(ledger: Ledger, client: LocalAccount, Wallet: Any) -> Any:
+    """A smart-contract wallet of the client's, with tokens and an allowance."""
+    owner = accounts.add(client.key)
+    wallet = Wallet.deploy(owner, {"from": owner})
+    ledger.token.mint(wallet, 1_000 * DOLLAR, {"from": owner})
+    wallet.execute(ledger.token, ledger.token.approve.encode_input(ledger.channels, MAX_UINT), {"from": owner})
+    return wallet
+
+
+@pytest.fixture
+def gasless(ledger: Ledger, client: LocalAccount) -> Ledger:
+    """The same contracts, for a payer who sends no transactions."""
+    return Ledger(ledger.channels, ledger.token, client.address, ledger.payee)
+
+
 @pytest.fixture
 def with_token(channels: Any, payer: Any, payee: Any) -> Any:
     """Deploys a token of another kind and sets up a ledger in it."""

@@ -12,8 +12,6 @@ def reverts(error: str, *arguments: Any) -> AbstractContextManager[None]:
 
 
 def _written(argument: Any) -> str:
-    """As Brownie writes it: addresses and bytes in lower-case hex."""
-    if isinstance(argument, bytes):
-        return "0x" + argument.hex()
+    """As Brownie writes it, with addresses in lower case."""
     text = str(argument)
     return text.lower() if text.startswith("0x") else text

@@ -16,8 +16,8 @@ DELAY = 3600
 
 NONE, OPEN, CLOSING, CLOSED = range(4)
 
-NO_PERMIT = (0, 0, 0, b"", b"")
-NO_RECEIPT = (0, b"", b"")
+NO_PERMIT = (0, 0, 0, 0, 0)
+NO_RECEIPT = (0, 0, 0)
 
 _labels = count()
 
