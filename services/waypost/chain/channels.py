@@ -192,9 +192,7 @@ class Channels(Contract):
         signature = _bytes(payer_signature)
         return self._call("openFor", *_opening(opening), signature, permit.to_abi())
 
-    def open_with_authorization(
-        self, opening: SignedOpening, authorization: Authorization
-    ) -> Call:
+    def open_with_authorization(self, opening: SignedOpening, authorization: Authorization) -> Call:
         """By anybody: the payer needs neither ETH nor an allowance."""
         return self._call("openWithAuthorization", *_opening(opening), authorization.to_abi())
 
@@ -227,9 +225,7 @@ class Channels(Contract):
         """By anybody, for the payee; at most MAX_CLAIMS. Worthless receipts are skipped."""
         return self._call("claim", payee, token, [receipt.to_abi() for receipt in receipts])
 
-    def start_close(
-        self, payee: ChecksumAddress, token: ChecksumAddress, signer: ChecksumAddress
-    ) -> Call:
+    def start_close(self, payee: ChecksumAddress, token: ChecksumAddress, signer: ChecksumAddress) -> Call:
         """By the payer."""
         return self._call("startClose", payee, token, signer)
 
@@ -237,9 +233,7 @@ class Channels(Contract):
         """By anybody, with the payer's signature."""
         return self._call("startCloseFor", *start.to_abi(), _bytes(payer_signature))
 
-    def finish_close(
-        self, payee: ChecksumAddress, token: ChecksumAddress, signer: ChecksumAddress
-    ) -> Call:
+    def finish_close(self, payee: ChecksumAddress, token: ChecksumAddress, signer: ChecksumAddress) -> Call:
         """By anybody, once the close delay is over."""
         return self._call("finishClose", payee, token, signer)
 
@@ -260,9 +254,7 @@ class Channels(Contract):
         """By the credit's owner."""
         return self._call("withdrawCredit", token, to)
 
-    def withdraw_credit_for(
-        self, withdrawal: WithdrawCredit, owner_signature: Signature | bytes
-    ) -> Call:
+    def withdraw_credit_for(self, withdrawal: WithdrawCredit, owner_signature: Signature | bytes) -> Call:
         """By anybody, with the owner's signature."""
         return self._call("withdrawCreditFor", *withdrawal.to_abi(), _bytes(owner_signature))
 
@@ -285,9 +277,7 @@ def _bytes(signature: Signature | bytes) -> bytes:
 
 def _state(fields: tuple[Any, ...]) -> ChannelState:
     payer, deposited, claimed, closes_at, close_delay, status = fields
-    return ChannelState(
-        payer, deposited, claimed, closes_at, close_delay, ChannelStatus(status)
-    )
+    return ChannelState(payer, deposited, claimed, closes_at, close_delay, ChannelStatus(status))
 
 
 def _entry(word: bytes) -> tuple[ChecksumAddress, int]:

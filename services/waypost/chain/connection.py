@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientTimeout
 from eth_typing import ChecksumAddress, HexStr
+from hexbytes import HexBytes
 from web3 import AsyncHTTPProvider, AsyncWeb3
 from web3.exceptions import (
     BadFunctionCallOutput,
@@ -20,7 +21,7 @@ from web3.exceptions import (
 )
 from web3.middleware import ExtraDataToPOAMiddleware
 from web3.providers.rpc.utils import ExceptionRetryConfiguration
-from web3.types import BlockIdentifier, FilterParams, RPCEndpoint, RPCResponse, TxParams
+from web3.types import BlockIdentifier, FilterParams, RPCEndpoint, RPCResponse, TxParams, Wei
 
 from waypost.chain.blocks import BlockRef, Log, TransactionReceipt
 from waypost.chain.reverts import reverted
@@ -61,7 +62,7 @@ class Call:
 class Connection:
     """A chain behind an RPC endpoint. Made by `connect`; an async context manager."""
 
-    def __init__(self, web3: "AsyncWeb3[AsyncHTTPProvider]", host: str, chain_id: int) -> None:
+    def __init__(self, web3: "AsyncWeb3[_Provider]", host: str, chain_id: int) -> None:
         self.web3 = web3
         self.host = host
         self.chain_id = chain_id
@@ -107,17 +108,13 @@ class Connection:
         """A block by number (on the canonical chain) or by hash; None if the endpoint has none."""
         return await self._block(_identify(block))
 
-    async def logs(
-        self, addresses: Sequence[ChecksumAddress], first: int, last: int
-    ) -> tuple[Log, ...]:
+    async def logs(self, addresses: Sequence[ChecksumAddress], first: int, last: int) -> tuple[Log, ...]:
         """Logs of these contracts in blocks `first` to `last`, in chain order."""
-        return await self._logs(addresses, {"fromBlock": first, "toBlock": last})  # type: ignore[typeddict-item]
+        return await self._logs(addresses, {"fromBlock": first, "toBlock": last})
 
-    async def logs_of(
-        self, addresses: Sequence[ChecksumAddress], block_hash: bytes
-    ) -> tuple[Log, ...]:
+    async def logs_of(self, addresses: Sequence[ChecksumAddress], block_hash: bytes) -> tuple[Log, ...]:
         """Logs of these contracts in one block, whatever happens to the chain meanwhile (EIP-234)."""
-        return await self._logs(addresses, {"blockHash": HexStr("0x" + block_hash.hex())})  # type: ignore[typeddict-item]
+        return await self._logs(addresses, {"blockHash": HexBytes(block_hash)})
 
     async def code(self, address: ChecksumAddress, block: BlockId | None = None) -> bytes:
         """The code at an address; empty if there is none."""
@@ -190,9 +187,7 @@ class Connection:
         except (KeyError, TypeError, ValueError) as error:
             raise RpcFailed(f"{self.host} gave a malformed block: {error}") from error
 
-    async def _logs(
-        self, addresses: Sequence[ChecksumAddress], where: FilterParams
-    ) -> tuple[Log, ...]:
+    async def _logs(self, addresses: Sequence[ChecksumAddress], where: FilterParams) -> tuple[Log, ...]:
         where["address"] = list(addresses)
         try:
             found = [_log(entry) for entry in await self.ask(self.web3.eth.get_logs(where))]
@@ -211,10 +206,10 @@ async def connect(
     Raises InvalidConfig, RpcUnreachable, RpcFailed, or WrongChain if the chain id is not the
     expected one.
     """
-    if not rpc_url.startswith(("http://", "https://")):
-        sentence = f"The RPC URL must start with http:// or https://, not {rpc_url[:32]!r}."
-        raise InvalidConfig(sentence)
-    host = _host(rpc_url)
+    try:
+        host = _host(rpc_url)
+    except ValueError as error:
+        raise InvalidConfig(f"This is no URL of an RPC endpoint: {error}.") from None
     # Retrying is safe for all methods in use: a transaction that arrived twice is "already known".
     provider = _Provider(
         rpc_url,
@@ -262,11 +257,13 @@ class _Provider(AsyncHTTPProvider):
 def _host(url: str) -> str:
     # Paths and user names of RPC URLs often hold API keys: they never show.
     parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it must start with http:// or https:// and name a host")
     return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
 
 
 def _failed(error: Web3RPCError, host: str) -> RpcFailed:
-    details = (error.rpc_response or {}).get("error")
+    details: object = (error.rpc_response or {}).get("error")
     if isinstance(details, Mapping):
         message, code = str(details.get("message")), details.get("code")
     else:
@@ -279,7 +276,7 @@ def _failed(error: Web3RPCError, host: str) -> RpcFailed:
 
 
 def _parameters(call: Call, sender: ChecksumAddress | None) -> TxParams:
-    parameters: TxParams = {"to": call.to, "data": call.data, "value": call.value}  # type: ignore[typeddict-item]
+    parameters: TxParams = {"to": call.to, "data": call.data, "value": Wei(call.value)}
     if sender is not None:
         parameters["from"] = sender
     return parameters
@@ -288,7 +285,7 @@ def _parameters(call: Call, sender: ChecksumAddress | None) -> TxParams:
 def _identify(block: BlockId | None) -> BlockIdentifier:
     if block is None:
         return "latest"
-    return block if isinstance(block, int) else _hex(block)  # type: ignore[return-value]
+    return block if isinstance(block, int) else _hex(block)
 
 
 def _hex(data: bytes) -> HexStr:

@@ -1,5 +1,5 @@
-"""Puts the contracts on a chain through the deterministic-deployment proxy: equal parameters, equal addresses on
-every chain. What is there already is checked and kept, so that an interrupted deployment goes on."""
+"""Puts the contracts on a chain through the deterministic-deployment proxy: equal parameters, equal addresses
+everywhere. What is there already is checked and kept, so that an interrupted deployment goes on."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from waypost.chain.connection import Call, Connection
 from waypost.chain.manifest import Deployment, Manifest
 from waypost.chain.presets import Preset
 from waypost.chain.registry import Registry
-from waypost.chain.transactions import Sender, SignedTransaction
+from waypost.chain.transactions import TIMEOUT, Sender, SignedTransaction
 from waypost.errors import (
     DeploymentMismatch,
     DeploymentProxyMissing,
@@ -89,8 +89,8 @@ async def execute(
     """Carries out a plan, calling `progress` after each step. `previous` is an earlier manifest of the same
     deployment, if there is one: it knows the blocks of what is there.
 
-    Raises WrongChain, InsufficientFunds, DeploymentProxyMissing or another ChainError; what was deployed by then
-    stays, and executing again goes on from there.
+    Raises WrongChain, InsufficientFunds, DeploymentProxyMissing or another ChainError; what was deployed by
+    then stays, and executing again goes on from there.
     """
     _require_chain(sender.connection, plan.chain_id)
     contracts: dict[str, Deployment] = {}
@@ -154,20 +154,18 @@ async def _install_proxy(sender: Sender) -> None:
     transaction = SignedTransaction(keccak(proxy.INSTALLATION), proxy.INSTALLATION, 0)
     try:
         await sender.broadcast(transaction)
-    except RpcFailed as error:
-        sentence = f"The chain has no deployment proxy and does not take its transaction: {error}"
+        async with asyncio.timeout(TIMEOUT):
+            while not await connection.code(proxy.ADDRESS):  # noqa: ASYNC110
+                await asyncio.sleep(POLL_SECONDS)
+    except (RpcFailed, TimeoutError) as error:
+        # Many chains refuse transactions without a chain id, or ask for more gas than this one has.
+        sentence = f"The chain has no deployment proxy, and does not take its transaction: {error}"
         raise DeploymentProxyMissing(sentence, address=proxy.ADDRESS) from error
-    while await connection.receipt(transaction.hash) is None:
-        await asyncio.sleep(POLL_SECONDS)
-    if not await connection.code(proxy.ADDRESS):
-        raise DeploymentProxyMissing(address=proxy.ADDRESS)
 
 
 async def _deploy(sender: Sender, step: Step, salt: bytes, known: Deployment | None) -> Deployment:
     connection = sender.connection
-    deployment = Deployment(
-        step.address, 0, None, artifacts.load(step.name).hash, step.arguments
-    )
+    deployment = Deployment(step.address, 0, None, artifacts.load(step.name).hash, step.arguments)
     if not await connection.code(step.address):
         try:
             receipt = await sender.send(proxy.create(step.init_code, salt, step.name))

@@ -12,7 +12,7 @@ CODE = bytes.fromhex(
     "3601600081602082378035828234f58015156039578182fd5b8082525050506014600cf3"
 )
 
-# Signed by nobody's key, without a chain id: it installs the proxy on any chain that still takes such transactions.
+# Signed without a chain id, by a key that nobody has: installs the proxy on any chain that takes it.
 INSTALLER = ChecksumAddress("0x3fAB184622Dc19b6109349B94811493BF2a45362")  # type: ignore[arg-type]
 INSTALLATION = bytes.fromhex(
     "f8a58085174876e800830186a08080b853604580600e600039806000f350fe"

@@ -104,9 +104,7 @@ class Registry(Contract):
 
     # ---- Reads ----
 
-    async def node(
-        self, operator: ChecksumAddress, block: BlockId | None = None
-    ) -> RegisteredNode | None:
+    async def node(self, operator: ChecksumAddress, block: BlockId | None = None) -> RegisteredNode | None:
         """The operator's node; None if it never registered."""
         found = _node(await self._read("node", operator, block=block))
         return found if found.registered_at else None

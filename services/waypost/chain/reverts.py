@@ -53,7 +53,7 @@ def reverted(data: object, call: str) -> TransactionReverted:
     reason = explain(_bytes(data))
     sentence = f"{call} reverted: {reason}." if reason else f"{call} reverted without a reason."
     details = {"reason": reason.name, "arguments": reason.arguments} if reason else {"reason": None}
-    return TransactionReverted(sentence, **details)  # type: ignore[arg-type]
+    return TransactionReverted(sentence, **details)
 
 
 @cache

@@ -87,9 +87,7 @@ class Token(Contract):
             return False
         return True
 
-    async def permit(
-        self, owner_key: bytes, spender: ChecksumAddress, value: int, deadline: int
-    ) -> Permit:
+    async def permit(self, owner_key: bytes, spender: ChecksumAddress, value: int, deadline: int) -> Permit:
         """Signs an allowance that anybody can submit; `deadline` in Unix seconds."""
         owner = address_of(owner_key)
         nonce = int(await self._read("nonces", owner))

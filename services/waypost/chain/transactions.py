@@ -179,7 +179,8 @@ class Sender:
         """Signs, persists, broadcasts, waits, and replaces what is stuck. `timeout`: seconds until
         each of ATTEMPTS counts as stuck; `persist` is awaited before a transaction is broadcast.
 
-        Raises TransactionReverted, InsufficientFunds, FeeTooHigh, TransactionStuck, RpcUnreachable, RpcFailed.
+        Raises TransactionReverted, TransactionStuck, TransactionReplaced, InsufficientFunds, FeeTooHigh,
+        RpcUnreachable (it may have been sent) or RpcFailed.
         """
         offered = [await self._offer(call, gas, persist)]
         while True:

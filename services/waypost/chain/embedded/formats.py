@@ -1,13 +1,12 @@
 """Blocks, transactions, receipts and logs in the shape of Ethereum's JSON-RPC."""
 
 from collections.abc import Iterator
+from itertools import compress
 from typing import Any
 
-from eth.abc import BlockHeaderAPI, SignedTransactionAPI
-from eth.rlp.logs import Log
-from eth_bloom import BloomFilter
+from eth_bloom.bloom import BloomFilter
 
-from waypost.chain.embedded.machine import Block
+from waypost.chain.embedded.machine import Block, Header, Transaction
 from waypost.chain.embedded.parameters import Filter
 from waypost.protocol.signatures import checksum
 
@@ -45,13 +44,13 @@ def block(sealed: Block, *, full: bool) -> dict[str, Any]:
     }
 
 
-def pending_block(empty: BlockHeaderAPI) -> dict[str, Any]:
+def pending_block(empty: Header) -> dict[str, Any]:
     """The block that would be mined now: it has no hash yet."""
     unknown = {"hash": None, "nonce": None, "miner": None, "logsBloom": None}
     return header(empty) | unknown | {"size": quantity(0), "transactions": []}
 
 
-def header(fields: BlockHeaderAPI) -> dict[str, Any]:
+def header(fields: Header) -> dict[str, Any]:
     """What blocks and pending blocks share."""
     return {
         "number": quantity(fields.block_number),
@@ -89,7 +88,7 @@ def transaction(sealed: Block, index: int) -> dict[str, Any]:
     }
 
 
-def waiting_transaction(waiting: SignedTransactionAPI) -> dict[str, Any]:
+def waiting_transaction(waiting: Transaction) -> dict[str, Any]:
     """A transaction that is not mined yet."""
     nowhere = {"blockHash": None, "blockNumber": None, "transactionIndex": None}
     return _transaction(waiting, waiting.max_fee_per_gas) | nowhere
@@ -121,14 +120,14 @@ def logs(sealed: Block, wanted: Filter) -> Iterator[dict[str, Any]]:
     if not _may_hold(sealed.header.bloom, wanted):
         return
     for index, found in enumerate(sealed.receipts):
-        if any(_matches(log, wanted) for log in found.logs):
-            formatted = _logs(sealed, index)
-            yield from (entry for log, entry in zip(found.logs, formatted, strict=True) if _matches(log, wanted))
+        matching = [_matches(log, wanted) for log in found.logs]
+        if any(matching):
+            yield from compress(_logs(sealed, index), matching)
 
 
-def gas_price(mined: SignedTransactionAPI, base_fee: int) -> int:
+def gas_price(mined: Transaction, base_fee: int) -> int:
     """What the sender pays per gas, in wei."""
-    return min(mined.max_fee_per_gas, base_fee + mined.max_priority_fee_per_gas)
+    return int(min(mined.max_fee_per_gas, base_fee + mined.max_priority_fee_per_gas))
 
 
 def _logs(sealed: Block, index: int) -> Iterator[dict[str, Any]]:
@@ -154,7 +153,7 @@ def _may_hold(bloom: int, wanted: Filter) -> bool:
     return all(not choice or any(value in bits for value in choice) for choice in choices)
 
 
-def _matches(log: Log, wanted: Filter) -> bool:
+def _matches(log: Any, wanted: Filter) -> bool:
     if wanted.addresses and log.address not in wanted.addresses:
         return False
     if len(log.topics) < len(wanted.topics):
@@ -163,11 +162,11 @@ def _matches(log: Log, wanted: Filter) -> bool:
     return all(choice is None or topic.to_bytes(32) in choice for choice, topic in pairs)
 
 
-def _type(mined: SignedTransactionAPI) -> int:
+def _type(mined: Transaction) -> int:
     return getattr(mined, "type_id", None) or LEGACY
 
 
-def _transaction(signed: SignedTransactionAPI, price: int) -> dict[str, Any]:
+def _transaction(signed: Transaction, price: int) -> dict[str, Any]:
     kind = _type(signed)
     fields: dict[str, Any] = {
         "hash": data(signed.hash),

@@ -4,9 +4,11 @@ Its chain id and accounts are those of every development chain, so that wallets 
 from typing import Any
 
 from eth.constants import BLANK_ROOT_HASH, POST_MERGE_DIFFICULTY, POST_MERGE_MIX_HASH, POST_MERGE_NONCE
+from eth.typing import AccountDetails
 from eth.vm.forks.cancun.constants import BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CONTRACT_CODE
 from eth.vm.forks.prague.constants import HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CONTRACT_CODE
 from eth_account.hdaccount import HDPath, seed_from_mnemonic
+from eth_typing import Address
 
 from waypost.chain import proxy
 from waypost.protocol.signatures import address_bytes, address_of
@@ -24,11 +26,11 @@ FUNDED_KEYS = tuple(HDPath(f"m/44'/60'/0'/0/{index}").derive(_SEED) for index in
 """Private keys of ten accounts with 10,000 ETH each."""
 
 
-def state() -> dict[bytes, dict[str, Any]]:
+def state() -> dict[Address, AccountDetails]:
     """Accounts by address: funded ones, the proxy, and the system contracts of EIP-2935 and EIP-4788."""
-    funded = {address_bytes(address_of(key)): _account(balance=BALANCE) for key in FUNDED_KEYS}
+    funded = {Address(address_bytes(address_of(key))): _account(balance=BALANCE) for key in FUNDED_KEYS}
     return funded | {
-        address_bytes(proxy.ADDRESS): _account(code=proxy.CODE),
+        Address(address_bytes(proxy.ADDRESS)): _account(code=proxy.CODE),
         HISTORY_STORAGE_ADDRESS: _account(code=HISTORY_STORAGE_CONTRACT_CODE),
         BEACON_ROOTS_ADDRESS: _account(code=BEACON_ROOTS_CONTRACT_CODE),
     }
@@ -50,5 +52,5 @@ def header(timestamp: int) -> dict[str, Any]:
     }
 
 
-def _account(balance: int = 0, code: bytes = b"") -> dict[str, Any]:
+def _account(balance: int = 0, code: bytes = b"") -> AccountDetails:
     return {"balance": balance, "nonce": 1 if code else 0, "code": code, "storage": {}}

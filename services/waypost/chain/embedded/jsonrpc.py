@@ -106,7 +106,8 @@ def _answer(request: Json, methods: dict[str, Method]) -> Json | None:
         found = _error(identifier, error)
     except Exception as error:
         # One bad request must not take the chain down; nothing secret is in here.
-        found = _error(identifier, RpcError(INTERNAL_ERROR, f"internal error: {type(error).__name__}: {error}"))
+        sentence = f"internal error: {type(error).__name__}: {error}"
+        found = _error(identifier, RpcError(INTERNAL_ERROR, sentence))
     else:
         found = {"jsonrpc": "2.0", "id": identifier, "result": result}
     return found if "id" in request else None

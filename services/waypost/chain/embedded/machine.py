@@ -4,17 +4,25 @@ Decides nothing about when to mine: that is the miner's. Used from one thread.""
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
-import rlp
-from eth.abc import BlockHeaderAPI, ComputationAPI, ReceiptAPI, SignedTransactionAPI, StateAPI, VirtualMachineAPI
+import rlp  # type: ignore[import-untyped]
+from eth.abc import ComputationAPI, SignedTransactionAPI, StateAPI
 from eth.chains.base import Chain
 from eth.db.atomic import AtomicDB
 from eth.vm.forks.prague import PragueVM
 from eth.vm.spoof import SpoofTransaction
+from eth_typing import Address, BlockNumber
 from eth_utils.exceptions import ValidationError
 
 from waypost.chain.embedded import genesis
 
+# py-evm's RLP classes make their fields at run time: their types cannot say what they hold.
+Header = Any
+Transaction = Any
+Receipt = Any
+
+NOBODY = Address(bytes(20))
 STIPEND = 2_300
 # How close an estimate comes to the least gas that works, as in other clients.
 TOLERANCE = 0.015
@@ -24,30 +32,30 @@ TOLERANCE = 0.015
 class Block:
     """A sealed block. `created[i]` is the contract that transaction i created."""
 
-    header: BlockHeaderAPI
+    header: Header
     hash: bytes
     size: int
-    transactions: tuple[SignedTransactionAPI, ...] = ()
-    receipts: tuple[ReceiptAPI, ...] = ()
-    created: tuple[bytes | None, ...] = ()
+    transactions: tuple[Transaction, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
+    created: tuple[Address | None, ...] = ()
 
     @property
     def number(self) -> int:
         """Its height."""
-        return self.header.block_number
+        return int(self.header.block_number)
 
     def gas_used(self, index: int) -> int:
         """The gas of one transaction; receipts hold running totals."""
         before = self.receipts[index - 1].gas_used if index else 0
-        return self.receipts[index].gas_used - before
+        return int(self.receipts[index].gas_used - before)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What `eth_call` and `eth_estimateGas` execute. `to` None creates a contract; gas None is the block's."""
+    """What `eth_call` executes. `to` None creates a contract, `gas` None is a block's."""
 
-    sender: bytes = bytes(20)
-    to: bytes | None = None
+    sender: Address = NOBODY
+    to: Address | None = None
     data: bytes = b""
     value: int = 0
     gas: int | None = None
@@ -86,7 +94,7 @@ class Machine:
         """Makes an earlier block the head."""
         del self.blocks[number + 1 :]
 
-    def next_header(self, timestamp: int, parent: Block | None = None) -> BlockHeaderAPI:
+    def next_header(self, timestamp: int, parent: Block | None = None) -> Header:
         """The header of the block after `parent` (the head), still empty."""
         above = (parent or self.head).header
         return PragueVM.create_header_from_parent(
@@ -98,10 +106,10 @@ class Machine:
             mix_hash=os.urandom(32),
         )
 
-    def mine(self, transactions: Sequence[SignedTransactionAPI], timestamp: int) -> Block:
+    def mine(self, transactions: Sequence[Transaction], timestamp: int) -> Block:
         """Seals a block of those of the transactions that are valid in this order and fit."""
         header = self.next_header(timestamp)
-        vm = self._chain.get_vm(header)
+        vm = cast(PragueVM, self._chain.get_vm(header))
         vm.block_preprocessing(vm.get_block())
         included, receipts, created = [], [], []
         for transaction in transactions:
@@ -117,11 +125,11 @@ class Machine:
 
     def _seal(
         self,
-        vm: VirtualMachineAPI,
-        header: BlockHeaderAPI,
-        transactions: Sequence[SignedTransactionAPI],
-        receipts: Sequence[ReceiptAPI],
-        created: Sequence[bytes | None],
+        vm: PragueVM,
+        header: Header,
+        transactions: Sequence[Transaction],
+        receipts: Sequence[Receipt],
+        created: Sequence[Address | None],
     ) -> Block:
         filled = vm.set_block_transactions_and_withdrawals(vm.get_block(), header, transactions, receipts)
         # py-evm's own sealing insists on growing timestamps; ours may repeat within a second.
@@ -156,22 +164,23 @@ class Machine:
         return self._chain.get_vm((block or self.head).header).state
 
     def call(self, message: Message, timestamp: int, block: Block | None = None) -> ComputationAPI:
-        """Executes a message in the block that would follow, for free, leaving no trace.
+        """Executes a message in the block that would follow, leaving no trace.
 
         Raises ValidationError if the sender cannot do it at all, e.g. lacks the value that it sends.
         """
-        # Without a price there is no base fee to pay.
+        # Calls pay no gas, so there is no base fee either, as in other clients.
         header = self.next_header(timestamp, block).copy(base_fee_per_gas=0)
         state = self._chain.get_vm(header).state
         transaction = PragueVM.create_unsigned_transaction(
             nonce=state.get_nonce(message.sender),
             gas_price=0,
             gas=header.gas_limit if message.gas is None else min(message.gas, header.gas_limit),
-            to=message.to or b"",
+            to=message.to or Address(b""),
             value=message.value,
             data=message.data,
         )
-        return state.apply_transaction(SpoofTransaction(transaction, from_=message.sender))
+        spoofed = cast(SignedTransactionAPI, SpoofTransaction(transaction, from_=message.sender))
+        return state.apply_transaction(spoofed)
 
     def estimate(self, message: Message, timestamp: int, block: Block | None = None) -> int | ComputationAPI:
         """The gas that a message needs, within TOLERANCE; the failed computation if no gas is enough."""
@@ -199,4 +208,4 @@ class Machine:
 
 class _PragueChain(Chain):
     chain_id = genesis.CHAIN_ID
-    vm_configuration = ((0, PragueVM),)
+    vm_configuration = ((BlockNumber(0), PragueVM),)

@@ -1,17 +1,18 @@
-"""Decides what is mined and when: at once when sent, unless told otherwise. Keeps the clock and the snapshots."""
+"""Decides what is mined and when: what is sent at once, unless told otherwise.
+Keeps the clock and the snapshots."""
 
 import time
 
-from eth.abc import SignedTransactionAPI, StateAPI
+from eth.abc import StateAPI
 from eth.exceptions import UnrecognizedTransactionType
 from eth.vm.forks.cancun.constants import BLOB_TX_TYPE
 from eth.vm.forks.prague import PragueVM
 from eth_utils.exceptions import ValidationError
-from rlp.exceptions import RLPException
+from rlp.exceptions import RLPException  # type: ignore[import-untyped]
 
 from waypost.chain.embedded import genesis
 from waypost.chain.embedded.jsonrpc import REJECTED, RpcError
-from waypost.chain.embedded.machine import Block, Machine
+from waypost.chain.embedded.machine import Block, Machine, Transaction
 from waypost.chain.embedded.pool import Pool
 
 MAX_TRANSACTION_SIZE = 128 * 1024
@@ -31,9 +32,10 @@ class Miner:
         self.machine = Machine(int(time.time()))
 
     def now(self) -> int:
-        """The timestamp of a block mined now: wall-clock time, unless it was moved; never before the head's."""
+        """The timestamp of a block mined now: the time of day, unless moved; never before the head's."""
         # Growing strictly instead would let a busy chain's clock run ahead of everybody's deadlines.
-        return max(int(time.time()) + self._clock_offset, self.machine.head.header.timestamp)
+        newest: int = self.machine.head.header.timestamp
+        return max(int(time.time()) + self._clock_offset, newest)
 
     def increase_time(self, seconds: int) -> int:
         """Moves the clock ahead, for good; the offset in all."""
@@ -49,7 +51,7 @@ class Miner:
         self.pool.add(transaction)
         if self.automine:
             self.mine_waiting()
-        return transaction.hash
+        return bytes(transaction.hash)
 
     def mine(self, timestamp: int | None = None) -> Block:
         """Seals one block of what can be mined, or an empty one. A timestamp sets the clock."""
@@ -94,7 +96,7 @@ class Miner:
         return True
 
 
-def _decode(raw: bytes) -> SignedTransactionAPI:
+def _decode(raw: bytes) -> Transaction:
     if len(raw) > MAX_TRANSACTION_SIZE:
         raise RpcError(REJECTED, f"oversized data: transaction size {len(raw)}, limit {MAX_TRANSACTION_SIZE}")
     if raw[:1] == bytes([BLOB_TX_TYPE]):
@@ -102,7 +104,7 @@ def _decode(raw: bytes) -> SignedTransactionAPI:
     try:
         transaction = PragueVM.get_transaction_builder().decode(raw)
         transaction.validate()
-        sender = transaction.sender
+        transaction.sender  # noqa: B018  (recovered once; fails if the signature is nobody's)
     except UnrecognizedTransactionType:
         raise RpcError(REJECTED, "transaction type not supported") from None
     except (ValidationError, RLPException, ValueError, TypeError, IndexError) as error:
@@ -110,11 +112,10 @@ def _decode(raw: bytes) -> SignedTransactionAPI:
     if transaction.chain_id not in (None, genesis.CHAIN_ID):
         sentence = f"invalid chain id for signer: have {transaction.chain_id} want {genesis.CHAIN_ID}"
         raise RpcError(REJECTED, sentence)
-    assert len(sender) == 20
     return transaction
 
 
-def _check(transaction: SignedTransactionAPI, state: StateAPI) -> None:
+def _check(transaction: Transaction, state: StateAPI) -> None:
     """The rules that make a transaction invalid rather than failed. Raises RpcError in real nodes' words."""
     sender, nonce = transaction.sender, state.get_nonce(transaction.sender)
     if transaction.nonce < nonce:

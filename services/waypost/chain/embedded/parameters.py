@@ -1,8 +1,11 @@
-"""Reads the parameters of Ethereum's JSON-RPC methods; each reader raises ValueError saying what is expected."""
+"""Reads the parameters of Ethereum's JSON-RPC methods.
+Each reader raises ValueError saying what is expected."""
 
 import re
 from dataclasses import dataclass
 from typing import Any
+
+from eth_typing import Address
 
 from waypost.chain.embedded.machine import Message
 
@@ -64,12 +67,12 @@ def word(raw: Any) -> bytes:
     return value
 
 
-def address(raw: Any) -> bytes:
+def address(raw: Any) -> Address:
     """20 bytes."""
     value = data(raw)
     if len(value) != 20:
         raise ValueError("an address is 20 bytes")
-    return value
+    return Address(value)
 
 
 def slot(raw: Any) -> int:
@@ -80,9 +83,12 @@ def slot(raw: Any) -> int:
 def block(raw: Any) -> BlockChoice:
     """A number, a tag, or EIP-1898's object with a number or a hash."""
     if isinstance(raw, dict):
-        if raw.keys() - {"blockNumber", "blockHash", "requireCanonical"} or len(raw.keys() - {"requireCanonical"}) != 1:
-            raise ValueError("expected either blockNumber or blockHash")
-        return word(raw["blockHash"]) if "blockHash" in raw else quantity(raw["blockNumber"])
+        match {name: value for name, value in raw.items() if name != "requireCanonical"}:
+            case {"blockHash": value, **rest} if not rest:
+                return word(value)
+            case {"blockNumber": value, **rest} if not rest:
+                return quantity(value)
+        raise ValueError("expected either blockNumber or blockHash")
     if raw in TAGS:
         return str(raw)
     try:
@@ -100,7 +106,7 @@ def message(raw: Any) -> Message:
     if given is not None and other is not None and given != other:
         raise ValueError("data and input differ")
     return Message(
-        sender=_optional(address, fields.get("from"), bytes(20)),
+        sender=_optional(address, fields.get("from"), Address(bytes(20))),
         to=_optional(address, fields.get("to"), None),
         data=_optional(data, given if given is not None else other, b""),
         value=_optional(quantity, fields.get("value"), 0),

@@ -1,14 +1,17 @@
-"""Ethereum's JSON-RPC methods over the miner. Error codes and words are those of real nodes: clients match on them."""
+"""Ethereum's JSON-RPC methods over the miner.
+Error codes and words are those of real nodes: clients match on them."""
 
+from contextlib import suppress
 from importlib.metadata import version
 from itertools import accumulate
 from typing import Any
 
-from eth.exceptions import Revert
 from eth.abc import ComputationAPI
+from eth.exceptions import Revert
 from eth.vm.forks.london.headers import calculate_expected_base_fee_per_gas
 from eth_abi import decode
 from eth_abi.exceptions import DecodingError
+from eth_typing import Address
 from eth_utils.exceptions import ValidationError
 
 from waypost.chain.embedded import formats, genesis, parameters
@@ -149,17 +152,17 @@ class Rpc:
 
     # ---- State ----
 
-    def _nonce(self, address: bytes, choice: BlockChoice) -> str:
+    def _nonce(self, address: Address, choice: BlockChoice) -> str:
         mined = self._machine.state(self._require(choice)).get_nonce(address)
         return formats.quantity(self._miner.pool.next_nonce(address, mined) if choice == "pending" else mined)
 
-    def _balance(self, address: bytes, choice: BlockChoice) -> str:
+    def _balance(self, address: Address, choice: BlockChoice) -> str:
         return formats.quantity(self._machine.state(self._require(choice)).get_balance(address))
 
-    def _code(self, address: bytes, choice: BlockChoice) -> str:
+    def _code(self, address: Address, choice: BlockChoice) -> str:
         return formats.data(self._machine.state(self._require(choice)).get_code(address))
 
-    def _storage(self, address: bytes, slot: int, choice: BlockChoice) -> str:
+    def _storage(self, address: Address, slot: int, choice: BlockChoice) -> str:
         return formats.word(self._machine.state(self._require(choice)).get_storage(address, slot))
 
     def _call(self, message: Message, choice: BlockChoice, *_: None) -> str:
@@ -189,7 +192,7 @@ class Rpc:
     # ---- Fees ----
 
     def _base_fee(self) -> int:
-        return calculate_expected_base_fee_per_gas(self._machine.head.header)
+        return int(calculate_expected_base_fee_per_gas(self._machine.head.header))
 
     def _fee_history(self, count: int, choice: BlockChoice, percentiles: list[float]) -> Any:
         newest = self._require(choice)
@@ -234,10 +237,8 @@ def _failure(computation: ComputationAPI) -> RpcError:
     output = computation.output
     reason = ""
     if output[:4] == _ERROR_SELECTOR:
-        try:
+        with suppress(DecodingError):
             reason = f": {decode(['string'], output[4:])[0]}"
-        except DecodingError:
-            pass
     return RpcError(REVERTED, f"execution reverted{reason}", formats.data(output))
 
 

@@ -5,6 +5,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -28,7 +29,7 @@ def application(methods: dict[str, Method], worker: Executor) -> Starlette:
         async for chunk in request.stream():
             body += chunk
             if len(body) > MAX_BODY:
-                return Response(_TOO_LARGE, 413, media_type="application/json", headers={"connection": "close"})
+                return Response(_TOO_LARGE, 413, {"connection": "close"}, "application/json")
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(worker, answer, bytes(body), methods)
         return Response(status_code=204) if found is None else Response(found, media_type="application/json")
@@ -41,8 +42,8 @@ class Server(uvicorn.Server):
     """uvicorn without its signal handlers: whoever embeds it decides when it stops."""
 
     def __init__(self, app: Starlette) -> None:
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
-        super().__init__(config)
+        quiet: dict[str, Any] = {"log_config": None, "access_log": False, "lifespan": "off"}
+        super().__init__(uvicorn.Config(app, timeout_graceful_shutdown=1, **quiet))
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
