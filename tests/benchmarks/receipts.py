@@ -11,12 +11,14 @@ from time import perf_counter_ns
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 
+from waypost.errors import InvalidReceipt
 from waypost.protocol.eip712 import channels_domain
 from waypost.protocol.receipts import Receipt, ReceiptVerifier, SignedReceipt
 from waypost.protocol.signatures import address_of, checksum
 
 BUDGET_US = 60.0
 KEY = b"\x07" * 32
+SIGNER = address_of(KEY)
 CHANNELS, PAYEE, TOKEN = (checksum(bytes([n]) * 20) for n in (1, 2, 3))
 DOMAIN = channels_domain(31337, CHANNELS)
 VERIFIER = ReceiptVerifier(DOMAIN, PAYEE, TOKEN)
@@ -28,27 +30,25 @@ def sign_receipts(count: int) -> list[SignedReceipt]:
     return [SignedReceipt(receipt, receipt.sign(DOMAIN, KEY)) for receipt in receipts]
 
 
-def check(signed: SignedReceipt) -> str:
+def check(signed: SignedReceipt) -> None:
     """What a node does for each receipt."""
-    return VERIFIER.signer(signed.cumulative, signed.signature)
+    VERIFIER.verify(signed.cumulative, signed.signature, SIGNER)
 
 
-def check_with_eth_account(signed: SignedReceipt) -> str:
+def check_with_eth_account(signed: SignedReceipt) -> None:
     """The same through the general library."""
     message = encode_typed_data(full_message=signed.receipt.typed_data(DOMAIN))
-    return str(Account.recover_message(message, signature=signed.signature.to_rsv()))
+    if Account.recover_message(message, signature=signed.signature.to_rsv()) != SIGNER:
+        raise InvalidReceipt
 
 
-def measure(work: Callable[[SignedReceipt], str], receipts: Sequence[SignedReceipt]) -> float:
-    """Median microseconds of one call; every answer is checked."""
-    signer = address_of(KEY)
+def measure(work: Callable[[SignedReceipt], None], receipts: Sequence[SignedReceipt]) -> float:
+    """Median microseconds of one call."""
     times = []
     for signed in receipts:
         start = perf_counter_ns()
-        found = work(signed)
+        work(signed)
         times.append(perf_counter_ns() - start)
-        if found != signer:
-            raise ValueError(f"recovered {found}, not {signer}")
     return median(times) / 1_000
 
 

@@ -18,6 +18,8 @@ Uint40 = Annotated[int, "uint40"]
 Uint128 = Annotated[int, "uint128"]
 Uint256 = Annotated[int, "uint256"]
 
+AMOUNT_BITS = 128  # integers from here on are amounts or nonces: decimal strings in JSON
+
 DOMAIN_MEMBERS = (
     ("name", "string"),
     ("version", "string"),
@@ -163,17 +165,16 @@ def _word(name: str, kind: str, value: Any, error: type[ProtocolError]) -> bytes
         if not isinstance(value, bytes) or len(value) != 32:
             raise error(f"{name} must be 32 bytes.", field=name)
         return value
-    if not isinstance(value, int):
-        raise error(f"{name} must be an integer.", field=name)
-    if _bits(kind) < 128 and not 0 <= value < 1 << _bits(kind):
-        raise error(f"{name} is {value}, which is no {kind}.", field=name)
-    return in_range(name, value, _bits(kind)).to_bytes(32)
+    bits = _bits(kind)
+    if not isinstance(value, int) or (bits < AMOUNT_BITS and not 0 <= value < 1 << bits):
+        raise error(f"{name} must be a {kind}.", field=name)
+    return in_range(name, value, bits).to_bytes(32)
 
 
 def _to_json(kind: str, value: str | bytes | int) -> JSON:
     if isinstance(value, bytes):
         return "0x" + value.hex()
-    if isinstance(value, str) or _bits(kind) < 128:
+    if isinstance(value, str) or _bits(kind) < AMOUNT_BITS:
         return value
     return str(value)
 
@@ -184,4 +185,4 @@ def _from_json(fields: Fields, name: str, kind: str) -> Any:
     if kind == "bytes32":
         return fields.data(name, 32)
     bits = _bits(kind)
-    return fields.integer(name, 2**bits - 1) if bits < 128 else fields.amount(name, bits)
+    return fields.integer(name, 2**bits - 1) if bits < AMOUNT_BITS else fields.amount(name, bits)

@@ -41,7 +41,8 @@ def pubsub_topic(topic: str) -> str:
 class Message:
     """An opaque payload under a content topic. `timestamp_ns`: when it was made, Unix nanoseconds.
 
-    `id` is the deterministic message hash of 14/WAKU2-MESSAGE, 32 bytes.
+    `id` is the deterministic message hash of 14/WAKU2-MESSAGE, 32 bytes. That hash does not say where
+    payload, topic and meta end, so equal ids need not be equal messages: compare those.
     Raises InvalidTopic, MessageTooLarge or InvalidMessage.
     """
 

