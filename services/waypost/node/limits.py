@@ -1,7 +1,5 @@
-"""What one address may ask for unpaid, and how much body one request may carry: pure ASGI, in front of every route.
-Memory is bounded whatever strangers send."""
-
-from __future__ import annotations
+"""What one address may ask for unpaid, and how much body one request may carry.
+Pure ASGI in front of every route; memory is bounded whatever strangers send."""
 
 import asyncio
 import ipaddress
@@ -22,6 +20,12 @@ from waypost.errors import (
 )
 from waypost.node.settings import RateSettings
 
+MAX_BODY = 256 * 1024
+"""Bytes: the largest message in base64, and its envelope."""
+MAX_TOPICS = 64
+"""In one request."""
+MAX_PAGE = 64
+"""Messages in one answer."""
 BODY_SECONDS = 30.0
 """How long a client may take to send one body."""
 
@@ -32,7 +36,7 @@ Respond = Callable[[WaypostError, Scope, Receive, Send], Awaitable[None]]
 class TokenBuckets:
     """A bucket of `burst` tokens per key, refilled at `rate` a second; `clock` gives seconds.
 
-    At most `capacity` keys are kept: the least recently used one is forgotten first, which can only be kind to it.
+    At most `capacity` keys are kept. The least recently used is forgotten first, which can only favour it.
     """
 
     def __init__(self, rate: float, burst: int, capacity: int, clock: Callable[[], float]) -> None:
@@ -62,7 +66,7 @@ class TokenBuckets:
 
 
 class RateLimit:
-    """One token for every request that turns out unpaid; an address without tokens gets 429 and a Retry-After.
+    """One token for every request that turns out unpaid; without tokens an address gets 429 and Retry-After.
 
     A route that charges calls `mark_paid`, and the request costs no token: who pays is not limited.
     """
@@ -76,7 +80,9 @@ class RateLimit:
             return
         address = remote_address(scope, trusted_proxy=self._trusted_proxy)
         if seconds := self._buckets.wait(address):
-            error = RateLimited("Too many unpaid requests came from this address.", retryAfter=math.ceil(seconds))
+            error = RateLimited(
+                "Too many unpaid requests came from this address.", retryAfter=math.ceil(seconds)
+            )
             await self._respond(error, scope, receive, send)
             return
         try:
@@ -121,10 +127,12 @@ def remote_address(scope: Scope, *, trusted_proxy: bool) -> str:
 
 
 class RequestBody:
-    """Reads the whole body before the application runs, refusing one that is too large while it streams, too slow, or
-    not JSON. A client that goes away half-way never reaches the application, so it can change nothing."""
+    """Reads the whole body before the application runs, and refuses one that is too large while it streams,
+    too slow, or not JSON. A client that goes away half-way never reaches the application."""
 
-    def __init__(self, app: ASGIApp, limit: int, respond: Respond, seconds: float = BODY_SECONDS) -> None:
+    def __init__(
+        self, app: ASGIApp, respond: Respond, limit: int = MAX_BODY, seconds: float = BODY_SECONDS
+    ) -> None:
         self._app, self._limit, self._respond, self._seconds = app, limit, respond, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,7 +1,5 @@
-"""What a node is configured with: node.json holds the public part, keystore files the keys, admin.token the token
-of the operator's listener. Everything is validated here, once; nothing is read at import."""
-
-from __future__ import annotations
+"""What a node is configured with: node.json holds the public part, keystore files the keys,
+admin.token the token of the operator's listener. Everything is validated here, once."""
 
 import contextlib
 import ipaddress
@@ -9,15 +7,16 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from eth_account import Account
-from eth_utils.address import is_checksum_formatted_address, is_checksum_address, is_hex_address, to_checksum_address
+from eth_typing import ChecksumAddress
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretBytes,
@@ -27,7 +26,9 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from waypost.errors import InvalidConfig, WrongPassword
+from waypost.errors import InvalidConfig, ProtocolError, WrongPassword
+from waypost.protocol.fields import parse_address
+from waypost.protocol.nodes import parse_endpoint
 
 CONFIG_FILE = "node.json"
 KEYS_FOLDER = "keys"
@@ -40,13 +41,17 @@ MIB = 1024 * 1024
 MAX_UINT96 = 2**96 - 1
 
 
-def _checksummed(value: str) -> str:
-    if not is_hex_address(value) or (is_checksum_formatted_address(value) and not is_checksum_address(value)):
-        raise ValueError("not an Ethereum address, or its EIP-55 checksum is wrong")
-    return to_checksum_address(value)
+def _protocol(parse: Callable[[str], str]) -> Callable[[object], str]:
+    def validate(value: object) -> str:
+        try:
+            return parse(str(value))
+        except ProtocolError as error:
+            raise ValueError(str(error)) from None
+
+    return validate
 
 
-Address = Annotated[str, AfterValidator(_checksummed)]
+Address = Annotated[ChecksumAddress, BeforeValidator(_protocol(parse_address))]
 Amount = Annotated[int, Field(ge=0, le=MAX_UINT96)]
 """Base units of the payment token."""
 Seconds = Annotated[int, Field(ge=0, le=3650 * DAY)]
@@ -55,12 +60,17 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        hide_input_in_errors=True,
     )
 
 
 class PriceSettings(_Section):
-    """Base units. `min_receipt` should cover the gas of one more entry in a claim; zero prices make a route free."""
+    """Base units. `min_receipt` should cover the gas of one more entry in a claim; a route whose price
+    is zero is free."""
 
     store_per_kib_hour: Amount = 10
     fetch_per_kib: Amount = 5
@@ -72,6 +82,8 @@ class PriceSettings(_Section):
 class ClaimSettings(_Section):
     """When claiming is worth its gas; a closing channel is always claimed, whatever these say."""
 
+    token_per_ether: Amount = 0
+    """Base units that one ETH is worth, to weigh gas against earnings; 0 counts gas as free."""
     min_value: Amount = 1_000_000
     max_age_seconds: Seconds = DAY
     close_margin_seconds: Seconds = 6 * HOUR
@@ -98,7 +110,7 @@ class NodeConfig(_Section):
     operator: Address
     payee: Address
 
-    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$", max_length=256)]
+    endpoint: Annotated[str, AfterValidator(_protocol(parse_endpoint))]
     host: str = "127.0.0.1"
     port: Port = 8400
     admin_host: str = "127.0.0.1"
@@ -134,7 +146,9 @@ class NodeConfig(_Section):
                 "give tlsCert and tlsKey, or set trustedProxy when a proxy in front of the node ends TLS"
             )
         if not (self.tls_cert or is_loopback(self.admin_host)):
-            raise ValueError(f"the admin listener on {self.admin_host} needs tlsCert and tlsKey, or a loopback address")
+            raise ValueError(
+                f"the admin listener on {self.admin_host} needs tlsCert and tlsKey, or a loopback address"
+            )
         return self
 
 
@@ -174,8 +188,8 @@ def is_loopback(host: str) -> bool:
 def initialise(
     data_dir: Path, config: NodeConfig, keys: Mapping[str, bytes], password: str, *, scrypt_n: int = 2**18
 ) -> None:
-    """Make a node's folder: node.json, one keystore per role in `keys` ("operator", "node", "gas", "payee") and a
-    fresh admin token. Refuses a folder that already holds a node, so that no key is ever overwritten.
+    """Makes a node's folder: node.json, one keystore per role in `keys` (see KEY_ROLES) and a fresh admin
+    token. Refuses a folder that already holds a node, so that no key is ever overwritten.
 
     `scrypt_n` is the work factor of the keystores (a power of two); lower it only for keys that hold nothing.
     """
@@ -193,9 +207,11 @@ def initialise(
 
 
 def save(data_dir: Path, config: NodeConfig) -> None:
-    """Replace node.json as one step: a crash leaves the old file or the new one."""
+    """Replaces node.json in one step: a crash leaves the old file or the new one."""
     document = NodeConfig.model_validate(config.model_dump(include=set(NodeConfig.model_fields)))
-    _write_secret(data_dir / CONFIG_FILE, document.model_dump_json(by_alias=True, indent=2, exclude_none=True) + "\n")
+    _write_secret(
+        data_dir / CONFIG_FILE, document.model_dump_json(by_alias=True, indent=2, exclude_none=True) + "\n"
+    )
 
 
 def read_config(data_dir: Path) -> NodeConfig:
@@ -204,7 +220,9 @@ def read_config(data_dir: Path) -> NodeConfig:
     try:
         return NodeConfig.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise InvalidConfig(f"{data_dir} holds no node: run `waypost node init` first", path=str(path)) from error
+        raise InvalidConfig(
+            f"{data_dir} holds no node: run `waypost node init` first", path=str(path)
+        ) from error
     except OSError as error:
         raise InvalidConfig(f"{path} cannot be read: {error.strerror}", path=str(path)) from error
     except ValidationError as error:
@@ -250,7 +268,12 @@ def load(data_dir: Path, passwords: Mapping[str, str] | str) -> NodeSettings:
     if node is None or gas is None:
         raise InvalidConfig(f"{data_dir} lacks the node key or a key that pays gas", path=str(data_dir))
     return settings(
-        config, data_dir=data_dir, node_key=node, gas_key=gas, payee_key=payee, admin_token=read_admin_token(data_dir)
+        config,
+        data_dir=data_dir,
+        node_key=node,
+        gas_key=gas,
+        payee_key=payee,
+        admin_token=read_admin_token(data_dir),
     )
 
 

@@ -1,9 +1,9 @@
-"""Every error as an RFC 9457 problem document. The mapping from codes to HTTP statuses lives here and nowhere else."""
-
-from __future__ import annotations
+"""Every error as an RFC 9457 problem document.
+The mapping from errors to HTTP statuses lives here and nowhere else."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from waypost import errors
 from waypost.errors import JSON, WaypostError
+from waypost.node.payment import Purchase
 
 PROBLEM = "application/problem+json"
 
@@ -23,6 +24,7 @@ STATUS: Mapping[type[WaypostError], HTTPStatus] = {
     # A value is malformed, or says what cannot be.
     errors.ProtocolError: HTTPStatus.BAD_REQUEST,
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
+    errors.InvalidCursor: HTTPStatus.BAD_REQUEST,
     errors.ClockSkew: HTTPStatus.BAD_REQUEST,
     errors.RetentionOutOfRange: HTTPStatus.BAD_REQUEST,
     # Nobody may do this without showing who asks.
@@ -43,14 +45,19 @@ STATUS: Mapping[type[WaypostError], HTTPStatus] = {
     errors.RouteUnknown: HTTPStatus.NOT_FOUND,
     errors.MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
     errors.RequestTimeout: HTTPStatus.REQUEST_TIMEOUT,
+    errors.ChannelClosed: HTTPStatus.CONFLICT,
     errors.ChannelClosing: HTTPStatus.CONFLICT,
     errors.ChannelNotFinal: HTTPStatus.CONFLICT,
+    errors.ConsentUnavailable: HTTPStatus.CONFLICT,
+    errors.ClaimPaysNothing: HTTPStatus.CONFLICT,
+    errors.CloseDelayTooShort: HTTPStatus.CONFLICT,
     errors.IdempotencyConflict: HTTPStatus.CONFLICT,
     errors.PriceExpired: HTTPStatus.CONFLICT,
     errors.MessageExpired: HTTPStatus.GONE,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.MessageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.HeadersTooLarge: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.OpeningRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.TransactionReverted: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.OpeningRateLimited: HTTPStatus.TOO_MANY_REQUESTS,
@@ -63,6 +70,8 @@ STATUS: Mapping[type[WaypostError], HTTPStatus] = {
 }
 """The status of an error is that of its nearest class listed here."""
 
+_TELLING = (errors.NodeNotReady, errors.StorageFull, errors.InternalError)
+
 
 def status_of(error: WaypostError | type[WaypostError]) -> HTTPStatus:
     """The HTTP status that answers this error."""
@@ -70,27 +79,48 @@ def status_of(error: WaypostError | type[WaypostError]) -> HTTPStatus:
     return next(STATUS[base] for base in kind.__mro__ if base in STATUS)
 
 
-def problem(error: WaypostError, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The problem document of an error. 5xx of unexpected kinds keep their details to the log."""
-    status = status_of(error)
-    document: dict[str, JSON] = {
+def document(error: WaypostError) -> dict[str, JSON]:
+    """The problem document of an error: its figures, and the members that RFC 9457 names."""
+    return {
+        **error.details,
         "type": f"urn:waypost:error:{error.code}",
         "title": error.title,
-        "status": int(status),
+        "status": int(status_of(error)),
         "detail": str(error),
         "code": error.code,
     }
+
+
+def problem(error: WaypostError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The answer to a request that failed with this error."""
+    status = status_of(error)
     answer = dict(headers or {})
     if status == HTTPStatus.UNAUTHORIZED:
         answer["WWW-Authenticate"] = "Bearer"
     if (seconds := error.details.get("retryAfter")) is not None:
         answer["Retry-After"] = str(seconds)
-    return JSONResponse({**error.details, **document}, status, answer, media_type=PROBLEM)
+    return JSONResponse(document(error), status, answer, media_type=PROBLEM)
 
 
 async def respond(error: WaypostError, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer from in front of the routes."""
     await problem(error)(scope, receive, send)
+
+
+PAID = (401, 402, 404, 409, 503, 507)
+"""What every paid route may answer."""
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` for these statuses, and for those that any route may answer."""
+    always = (400, 405, 408, 413, 415, 429, 500)
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {PROBLEM: {"schema": _PROBLEM_SCHEMA}}}
+        for status in sorted({*always, *statuses})
+    }
+
+
+_PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 
 def install(app: FastAPI) -> None:
@@ -100,7 +130,11 @@ def install(app: FastAPI) -> None:
     async def _(request: Request, error: WaypostError) -> JSONResponse:
         if status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.warning("request_failed", code=error.code, reason=str(error))
-        return problem(error, getattr(request.state, "error_headers", None))
+        headers: dict[str, str] = {}
+        purchase: Purchase | None = getattr(request.state, "purchase", None)
+        if purchase and status_of(error) == HTTPStatus.PAYMENT_REQUIRED:
+            headers = await purchase.refusal(error)
+        return problem(_public(error), headers)
 
     @app.exception_handler(RequestValidationError)
     async def _(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -116,10 +150,23 @@ def install(app: FastAPI) -> None:
         return problem(errors.InternalError())
 
 
+def _public(error: WaypostError) -> WaypostError:
+    """What strangers may know: how our chain or our data failed is for the log."""
+    if status_of(error) < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, _TELLING):
+        return error
+    if isinstance(error, errors.ChainError):
+        return errors.NodeNotReady(
+            "The node's chain does not answer as it should; try again shortly.", retryAfter=5
+        )
+    return errors.InternalError()
+
+
 def _malformed(error: RequestValidationError) -> WaypostError:
     """Names the first fault and its place, never the value: values may be private."""
     fault = error.errors()[0]
-    place = [str(part) for part in fault["loc"] if not isinstance(part, int) or fault["type"] != "json_invalid"]
+    place = [
+        str(part) for part in fault["loc"] if not isinstance(part, int) or fault["type"] != "json_invalid"
+    ]
     field = ".".join(place[1:])
     where = f"{place[0]} field {field}" if field else place[0] if place else "request"
     return errors.InvalidRequest(f"The {where} is not acceptable: {fault['msg']}.", field=field or None)

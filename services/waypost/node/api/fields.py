@@ -1,7 +1,5 @@
-"""The value types of the API's models: parsed like the protocol parses them, shown in OpenAPI with a JSON Schema.
+"""The value types of the API's models: parsed as the protocol does, and shown in OpenAPI as JSON Schema.
 A fault names its field and never repeats the value."""
-
-from __future__ import annotations
 
 import base64
 import binascii
@@ -100,7 +98,9 @@ def _hex_schema(length: int) -> WithJsonSchema:
 _AMOUNT = "^(0|[1-9][0-9]{0,%d})$"
 _BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 
-Address = Annotated[ChecksumAddress, PlainValidator(_address), _text("^0x[0-9a-fA-F]{40}$", examples=["0x" + "0" * 40])]
+Address = Annotated[
+    ChecksumAddress, PlainValidator(_address), _text("^0x[0-9a-fA-F]{40}$", examples=["0x" + "0" * 40])
+]
 """Any one case, or with a right EIP-55 checksum."""
 
 Amount = Annotated[int, PlainValidator(_decimal(128)), PlainSerializer(str), _text(_AMOUNT % 38)]
@@ -124,7 +124,12 @@ Nanoseconds = Annotated[
     PlainValidator(_nanoseconds),
     PlainSerializer(str),
     WithJsonSchema(
-        {"anyOf": [{"type": "string", "pattern": _AMOUNT % 18}, {"type": "integer", "minimum": 0, "maximum": INT64_MAX}]}
+        {
+            "anyOf": [
+                {"type": "string", "pattern": _AMOUNT % 18},
+                {"type": "integer", "minimum": 0, "maximum": INT64_MAX},
+            ]
+        }
     ),
 ]
 """Unix time; decimal text in answers, since JSON readers round integers of this size."""

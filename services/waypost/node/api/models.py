@@ -1,11 +1,9 @@
-"""What goes over the wire: one model per body. Amounts are decimal strings in token base units, times Unix seconds,
-sizes bytes, binary data 0x-hex, and payloads base64."""
+"""What goes over the wire, one model per body. Amounts are decimal strings in token base units, times
+Unix seconds, sizes bytes, binary data 0x-hex, and payloads base64."""
 
-from __future__ import annotations
+from typing import Annotated, Literal, Self
 
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from waypost.node.api.fields import (
     UINT32_MAX,
@@ -19,14 +17,14 @@ from waypost.node.api.fields import (
     Nanoseconds,
     Uint256,
 )
-
-MAX_TOPICS = 64
-MAX_PAGE = 100
+from waypost.node.limits import MAX_PAGE, MAX_TOPICS
 
 Time = Annotated[int, Field(strict=True, ge=0, le=UINT40_MAX)]
 Seconds = Annotated[int, Field(strict=True, ge=0, le=UINT32_MAX)]
 Topic = Annotated[str, Field(min_length=1, max_length=256)]
+Topics = Annotated[tuple[Topic, ...], Field(min_length=1, max_length=MAX_TOPICS)]
 Cursor = Annotated[str, Field(min_length=1, max_length=128)]
+Limit = Annotated[int, Field(strict=True, ge=1, le=MAX_PAGE)]
 
 
 class Problem(Model):
@@ -61,17 +59,23 @@ class Accounts(Model):
 
 
 class Chain(Model):
+    """The chain that the contracts are on; `network` is its CAIP-2 name."""
+
     id: int
     network: str
 
 
 class Contracts(Model):
+    """The contracts that the node works with, and the token it is paid in."""
+
     channels: Address
     registry: Address
     token: Address
 
 
 class Prices(Model):
+    """The price list; `validUntil` is a promise."""
+
     price_id: Bytes32
     valid_until: Time
     token: Address
@@ -83,6 +87,8 @@ class Prices(Model):
 
 
 class Limits(Model):
+    """What requests are held to."""
+
     max_payload: int
     min_retention: int
     max_retention: int
@@ -136,6 +142,8 @@ class Authorization(Model):
 
 
 class OpenChannel(Model):
+    """All that is needed to open a channel for a payer without ETH."""
+
     opening: Opening
     signer_signature: CompactSignature
     authorization: Authorization
@@ -154,13 +162,15 @@ class Channel(Model):
     paid: Amount
     spent: Amount
     balance: Amount
-    status: Literal["open", "closing", "closed"]
+    status: Literal["opening", "open", "closing", "closed"]
     closes_at: Time
     close_delay: Seconds
     receipt: Receipt | None
 
 
 class OpenedChannel(Accounts):
+    """The channel is open, and its first receipt paid for opening it."""
+
     transaction: Bytes32
     channel: Channel
 
@@ -187,7 +197,7 @@ class ConsentedClose(Model):
 
     close: Close
     signature: Annotated[str, Field(pattern=r"^0x([0-9a-f]{2})*$")]
-    receipt: Receipt
+    receipt: Receipt | None
 
 
 class OpenSession(Model):
@@ -201,17 +211,23 @@ class OpenSession(Model):
 
 
 class OpenedSession(Model):
+    """A session."""
+
     session: str
     """The bearer token."""
     expires: Time
 
 
 class RaiseReceipt(Receipt):
+    """A receipt for this node, of the channel that is named."""
+
     token: Address
     signer: Address
 
 
 class Raised(Accounts):
+    """The books after a receipt."""
+
     balance: Amount
 
 
@@ -219,6 +235,8 @@ class Raised(Accounts):
 
 
 class StoreMessage(Model):
+    """A message as 14/WAKU2-MESSAGE has it, and how long to keep it."""
+
     topic: Topic
     payload: Base64
     timestamp: Nanoseconds
@@ -227,6 +245,8 @@ class StoreMessage(Model):
 
 
 class StoredMessage(Accounts):
+    """What is kept, until when."""
+
     id: Bytes32
     size: int
     """Bytes that are kept and were charged for."""
@@ -235,12 +255,16 @@ class StoredMessage(Accounts):
 
 
 class ListMailbox(Model):
-    topics: Annotated[list[Topic], Field(min_length=1, max_length=MAX_TOPICS)]
+    """What to list: everything on these topics after the cursor."""
+
+    topics: Topics
     cursor: Cursor | None = None
-    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_PAGE)] = MAX_PAGE
+    limit: Limit = MAX_PAGE
 
 
 class Entry(Model):
+    """A message without its payload; fetching it is charged by `size`."""
+
     id: Bytes32
     topic: str
     size: int
@@ -249,17 +273,34 @@ class Entry(Model):
 
 
 class Mailbox(Model):
+    """One page, oldest first."""
+
     messages: list[Entry]
     cursor: str
     """Where to go on."""
     pruned_before: str | None = None
 
 
-class FetchById(Model):
-    ids: Annotated[list[Bytes32], Field(min_length=1, max_length=MAX_PAGE)]
+class FetchMessages(Model):
+    """Either ids, or topics with an optional cursor and limit."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["ids"]}, {"required": ["topics"]}]})
+
+    ids: Annotated[tuple[Bytes32, ...], Field(min_length=1, max_length=MAX_PAGE)] = ()
+    topics: Topics = ()
+    cursor: Cursor | None = None
+    limit: Limit = MAX_PAGE
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if bool(self.ids) == bool(self.topics):
+            raise ValueError("give ids or topics, one of them")
+        return self
 
 
 class Delivered(Model):
+    """A message."""
+
     id: Bytes32
     topic: str
     payload: Base64
@@ -269,11 +310,15 @@ class Delivered(Model):
 
 
 class Missing(Model):
+    """Why a message is not there: message_expired or message_unknown."""
+
     id: Bytes32
     code: str
 
 
 class Fetched(Accounts):
+    """The messages that are there."""
+
     messages: list[Delivered]
     missing: list[Missing]
     cursor: str | None = None
@@ -283,17 +328,63 @@ class Fetched(Accounts):
 
 
 class Health(Model):
+    """The process lives."""
+
     status: Literal["ok"] = "ok"
 
 
 class Readiness(Model):
+    """The node follows its chain."""
+
     status: Literal["ready"] = "ready"
     head: int
     """Number of the newest block that the books cover."""
 
 
-class Claimed(Model):
+class Totals(Model):
+    """Sums over all channels, in base units; `earned` is what was claimed or is claimable."""
+
+    channels: int
+    paid: Amount
+    spent: Amount
+    earned: Amount
+    claimable: Amount
+    claimed: Amount
+    confirming: Amount
+    at_risk: Amount
+    lost: Amount
+
+
+class Claim(Model):
+    """A claim that was sent; `block` is None until it is mined."""
+
+    transaction: Bytes32
+    state: str
+    value: Amount
+    receipts: int
+    block: int | None
+    created: Time
+
+
+class Claims(Model):
+    """The transactions that claimed."""
+
     transactions: list[Bytes32]
 
 
-Status = dict[str, Any]
+class Status(Model):
+    """A node at a glance; `faults` are codes of what is wrong now, `gasBalance` is in wei."""
+
+    operator: Address
+    payee: Address
+    ready: bool
+    head: int
+    head_age: int | None
+    totals: Totals
+    stored_bytes: int
+    gas_account: Address
+    gas_balance: Uint256 | None
+    waiting_transactions: int
+    claim: Claim | None
+    claims: list[Claim]
+    faults: list[str]

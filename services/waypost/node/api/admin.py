@@ -1,0 +1,69 @@
+"""The operator's routes, on a listener of their own: metrics, books, and claiming now."""
+
+import hmac
+from dataclasses import asdict
+
+from fastapi import APIRouter, Depends, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from waypost.errors import AdminTokenInvalid
+from waypost.node.api import models
+from waypost.node.api.access import Bearer, NodeHere
+from waypost.node.api.errors import problems
+from waypost.node.claims import ClaimRecord
+
+
+async def operator(node: NodeHere, bearer: Bearer) -> None:
+    """Raises AdminTokenInvalid unless the request carries the node's admin token."""
+    given = bearer.credentials if bearer else ""
+    expected = node.settings.admin_token.get_secret_value()
+    if not hmac.compare_digest(given.encode(errors="surrogatepass"), expected.encode()):
+        raise AdminTokenInvalid()
+
+
+router = APIRouter(dependencies=[Depends(operator)])
+
+
+@router.get("/metrics")
+async def show_metrics(node: NodeHere) -> Response:
+    """Prometheus' text format."""
+    text = node.metrics.exposition(await node.ledger.totals(), node.sync.head, ready=node.sync.ready)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/status")
+async def show_status(node: NodeHere) -> models.Status:
+    """The books, the gas account and the claimer, for `waypost node status`."""
+    outbox, claimer = await node.outbox.status(), await node.claimer.status()
+    return models.Status(
+        operator=node.settings.operator,
+        payee=node.settings.payee,
+        ready=node.sync.ready,
+        head=node.sync.head,
+        head_age=node.sync.head_age,
+        totals=models.Totals.model_validate(asdict(await node.ledger.totals())),
+        stored_bytes=await node.messages.used_bytes(),
+        gas_account=outbox.account,
+        gas_balance=outbox.balance,
+        waiting_transactions=outbox.waiting,
+        claim=None if claimer.flight is None else _claim(claimer.flight),
+        claims=[_claim(record) for record in await node.claimer.history()],
+        faults=[fault for fault in (node.sync.fault, *outbox.faults, claimer.fault) if fault],
+    )
+
+
+@router.post("/claim", responses=problems(503))
+async def claim_now(node: NodeHere) -> models.Claims:
+    """Claims all that is claimable, whatever the gas, and waits for it."""
+    return models.Claims(transactions=await node.claimer.claim_now())
+
+
+def _claim(record: ClaimRecord) -> models.Claim:
+    return models.Claim(
+        transaction=record.hash,
+        state=record.state.value,
+        value=record.value,
+        receipts=record.receipts,
+        block=record.block_number,
+        created=record.created,
+    )

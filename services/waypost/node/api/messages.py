@@ -1,0 +1,44 @@
+"""POST /v1/messages: keeps a message, for a price by size and time."""
+
+import sqlite3
+from typing import TypedDict
+
+from fastapi import APIRouter, Response
+
+from waypost.node.api import models
+from waypost.node.api.access import PAYING, Buyer
+from waypost.node.api.errors import PAID, problems
+from waypost.protocol.messages import Message
+
+router = APIRouter(tags=["messages"])
+
+NOBODY = "0x0000000000000000000000000000000000000000"
+"""In whose name messages are kept that nobody had to pay for."""
+
+
+class _Kept(TypedDict):
+    id: str
+    size: int
+    accepted: int
+    expires: int
+
+
+@router.post("/messages", status_code=201, responses=problems(*PAID, 403), openapi_extra=PAYING)
+async def store_message(buyer: Buyer, body: models.StoreMessage, response: Response) -> models.StoredMessage:
+    """Keeps the message for `retention` seconds; storing it again extends that, for the difference."""
+    node = buyer.node
+    message = Message(body.topic, body.payload, body.timestamp, body.meta)
+    now = node.clock()
+
+    def keep(connection: sqlite3.Connection) -> tuple[int, _Kept]:
+        kept = node.messages.put(
+            connection, message, buyer.signer or NOBODY, body.retention, buyer.prices, now
+        )
+        return kept.cost, _Kept(
+            id="0x" + kept.id.hex(), size=kept.size, accepted=kept.accepted, expires=kept.expires
+        )
+
+    done = await buyer.charge(buyer.prices.store_cost(message.size, body.retention), keep)
+    response.headers.update(buyer.success())
+    books = {"charged": done.charged, "paid": done.paid, "spent": done.spent}
+    return models.StoredMessage.model_validate({**done.result, **books})

@@ -1,0 +1,19 @@
+"""POST /v1/receipts: raises what is paid on a channel, ahead of the requests that will spend it."""
+
+from fastapi import APIRouter
+
+from waypost.node.api import models
+from waypost.node.api.access import NodeHere
+from waypost.node.api.errors import problems
+from waypost.protocol.receipts import Receipt, SignedReceipt
+
+router = APIRouter(tags=["receipts"])
+
+
+@router.post("/receipts", responses=problems(402, 404, 409, 503))
+async def raise_receipt(node: NodeHere, body: models.RaiseReceipt) -> models.Raised:
+    """Takes in a higher receipt. One that is not higher changes nothing, and is no error."""
+    node.need_chain()
+    receipt = SignedReceipt(Receipt(node.settings.payee, body.token, body.cumulative), body.signature)
+    account = await node.ledger.accept(body.signer, receipt)
+    return models.Raised(charged=0, paid=account.paid, spent=account.spent, balance=max(0, account.balance))

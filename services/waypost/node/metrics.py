@@ -1,0 +1,77 @@
+"""Prometheus metrics of one node, in a registry of its own.
+Labels are templates of routes, never paths or keys."""
+
+from time import perf_counter
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from waypost.node.accounts import Totals
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
+"""Others share a label: strangers must not make labels up."""
+
+
+class Metrics:
+    """Counters that the routes feed, and gauges that are read off the books when somebody scrapes."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        labels = ("method", "route", "status")
+        self._requests = Counter("waypost_requests", "Requests answered.", labels, registry=self._registry)
+        self._seconds = Histogram(
+            "waypost_request_seconds", "Time to answer.", ("route",), buckets=BUCKETS, registry=self._registry
+        )
+        self._charged = Counter(
+            "waypost_charged_base_units", "Charged for requests.", ("route",), registry=self._registry
+        )
+        self._totals = Gauge(
+            "waypost_channel_base_units", "Sums over all channels.", ("sum",), registry=self._registry
+        )
+        self._head = Gauge("waypost_head_block", "Newest block in the books.", registry=self._registry)
+        self._ready = Gauge("waypost_ready", "1 while the chain is followed.", registry=self._registry)
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """One request."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def charged(self, route: str, amount: int) -> None:
+        """One paid request."""
+        self._charged.labels(route).inc(amount)
+
+    def exposition(self, totals: Totals, head: int, *, ready: bool) -> bytes:
+        """All of it, in Prometheus' text format."""
+        for name in ("paid", "spent", "earned", "claimable", "claimed", "confirming", "at_risk", "lost"):
+            self._totals.labels(name).set(getattr(totals, name))
+        self._head.set(head)
+        self._ready.set(ready)
+        return generate_latest(self._registry)
+
+
+class Observed:
+    """ASGI: counts and times every request under its route's template."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 499  # nothing was answered: the client went away
+        started = perf_counter()
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._metrics.answered(method, route, status, perf_counter() - started)

@@ -1,0 +1,153 @@
+"""A node as a process: two listeners, the public one and the operator's, and an orderly end."""
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from waypost.errors import InvalidConfig, PortInUse
+from waypost.node.app import create_admin_app, create_app
+from waypost.node.connections import BoundedHttp
+from waypost.node.node import Node
+from waypost.node.settings import NodeSettings
+
+MAX_CONNECTIONS = 4096
+BACKLOG = 1024
+GRACE_SECONDS = 10
+"""How long requests in flight may take to finish when the node stops."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A node that answers; the ports are the real ones when the settings said 0."""
+
+    node: Node
+    port: int
+    admin_port: int
+
+
+async def serve(settings: NodeSettings, started: Callable[[Listening], None] = lambda _: None) -> None:
+    """Runs a node until SIGINT or SIGTERM; `started` is called once it answers.
+
+    The ports are taken first, before anything is written. Raises PortInUse, InvalidConfig, what opening
+    the node raises (`app.open_node`), and the error of a background task that could not go on.
+    """
+    _check_tls(settings)
+    with (
+        listen(settings.host, settings.port) as public,
+        listen(settings.admin_host, settings.admin_port) as admin,
+    ):
+        app = create_app(settings)
+        async with app.router.lifespan_context(app):
+            node: Node = app.state.node
+            servers = [
+                _Server(_configuration(settings, app)),
+                _Server(_configuration(settings, create_admin_app(node))),
+            ]
+            serving = [
+                asyncio.create_task(server.serve(sockets=[listener]))
+                for server, listener in zip(servers, (public, admin), strict=True)
+            ]
+            listening = Listening(node, public.getsockname()[1], admin.getsockname()[1])
+            log.info("node_started", port=listening.port, admin_port=listening.admin_port)
+            started(listening)
+            with _signals() as stop:
+                await asyncio.wait((*serving, stop, node.tasks.failure), return_when=asyncio.FIRST_COMPLETED)
+                for server in servers:
+                    server.should_exit = True
+                await asyncio.gather(*serving)
+        log.info("node_stopped")
+        if node.tasks.failure.done():
+            node.tasks.failure.result()  # raises
+
+
+@contextlib.contextmanager
+def listen(host: str, port: int) -> Iterator[socket.socket]:
+    """A listening TCP socket. Raises PortInUse or InvalidConfig."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise InvalidConfig(f"The host {host} cannot be resolved.", host=host) from error
+    with socket.socket(family, kind, protocol) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUse(f"Another program listens on {host}:{port}.", host=host, port=port) from error
+            raise InvalidConfig(
+                f"The node cannot listen on {host}:{port}: {error.strerror}.", port=port
+            ) from error
+        listener.setblocking(False)
+        yield listener
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to `serve`, which stops both listeners together."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _configuration(settings: NodeSettings, app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=BoundedHttp,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # limits.remote_address reads them, and trusts one proxy only
+        limit_concurrency=MAX_CONNECTIONS,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+
+
+def _check_tls(settings: NodeSettings) -> None:
+    if settings.tls_cert is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as error:  # ssl.SSLError is one
+        reason = error.strerror or str(error)
+        raise InvalidConfig(f"The TLS certificate or key cannot be used: {reason}.") from error
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[asyncio.Future[None]]:
+    """A future that the first SIGINT or SIGTERM resolves; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[None] = loop.create_future()
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def received() -> None:
+        for number in signals:
+            loop.remove_signal_handler(number)
+        if not stop.done():
+            stop.set_result(None)
+
+    for number in signals:
+        loop.add_signal_handler(number, received)
+    try:
+        yield stop
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
