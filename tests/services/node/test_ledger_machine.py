@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.services.node import books
 from tests.services.node.books import Blocks, Clock, address, open_database, open_ledger, signed
+from tests.services.node.ledger_model import CONFIRMATIONS, MIN_RECEIPT, Model, Request, Shown
 
 from waypost.errors import QuotaExceeded, WaypostError
-from waypost.node.accounts import Status
 from waypost.node.answers import KEPT, Idempotency
 from waypost.node.ledger import Charge, Charged
 
-CONFIRMATIONS = 2
-MIN_RECEIPT = 10
 NAMES = ("alice", "bob", "carol")
 
 
@@ -43,94 +41,9 @@ keys = st.none() | st.sampled_from(("k1", "k2", "k3"))
 manners = st.sampled_from(("once", "once", "thrice", "cancelled"))
 
 
-@dataclass
-class Channel:
-    """A channel as the model sees it on the chain."""
-
-    total: int = 0
-    deposited: int = 0
-    claimed: int = 0
-    claimed_final: int = 0
-    status: Status = Status.OPENING
-    mined: str = ""
-    closes_at: int = 0
-
-
-@dataclass
-class Model:
-    """Everything in dictionaries; nothing is ever undone, the chain is read anew each time."""
-
-    blocks: list[tuple[str, str, int]] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
-    paid: Counter[str] = field(default_factory=Counter)
-    spent: Counter[str] = field(default_factory=Counter)
-    answers: dict[tuple[str, str], tuple[str, int, str, int]] = field(default_factory=dict)
-    marks: dict[str, tuple[str, int]] = field(default_factory=dict)
-
-    def channel(self, name: str) -> Channel:
-        channel = Channel()
-        for depth, (kind, owner, value) in zip(range(len(self.blocks) - 1, -1, -1), self.blocks, strict=True):
-            if owner != name:
-                continue
-            final = depth >= CONFIRMATIONS
-            channel.mined = kind if kind in ("opened", "closing", "closed") else channel.mined
-            if kind in ("opened", "topped_up"):
-                channel.total += value
-                channel.deposited += value * final
-            if kind == "opened" and final:
-                channel.status = Status.OPEN
-            if kind == "claimed":
-                channel.claimed += value
-                channel.claimed_final += value * final
-            if kind == "closing":
-                channel.status, channel.closes_at = Status.CLOSING, value
-            if kind == "closed":
-                channel.status, channel.claimed = Status.CLOSED, value
-                channel.claimed_final = value if final else channel.claimed_final
-        return channel
-
-    def unusable(self, name: str, now: int) -> set[str]:
-        channel = self.channel(name)
-        return {
-            Status.OPENING: {"channel_not_final"},
-            Status.OPEN: set(),
-            Status.CLOSING: {"channel_closing"} if now >= channel.closes_at else set(),
-            Status.CLOSED: {"channel_closed"},
-        }[channel.status]
-
-    def bad_raise(self, name: str, total: int) -> set[str]:
-        channel, faults = self.channel(name), set()
-        if channel.status is Status.CLOSING:
-            faults.add("channel_closing")
-        if total > channel.deposited:
-            faults.add("receipt_exceeds_deposit")
-        last = total == channel.deposited and total >= MIN_RECEIPT
-        if total - self.paid[name] < MIN_RECEIPT and not last:
-            faults.add("receipt_too_small")
-        return faults
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A receipt in a request: whose total, signed by whom, for whom."""
-
-    total: int
-    by: str
-    elsewhere: bool
-
-    def faults(self, name: str) -> set[str]:
-        if self.elsewhere:
-            return {"receipt_for_another_node"}
-        return set() if self.by == name else {"invalid_receipt"}
-
-    def sign(self) -> Any:
-        payee = address("another payee") if self.elsewhere else books.PAYEE
-        return signed(self.by, self.total, payee)
-
-
 async def together(*requests: Awaitable[Any]) -> list[Any]:
     """Answers and errors of requests that are sent at once."""
-    return await asyncio.gather(*requests, return_exceptions=True)
+    return list(await asyncio.gather(*requests, return_exceptions=True))
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -277,87 +190,48 @@ class LedgerMachine(RuleBasedStateMachine):
         manner: str,
     ) -> None:
         self.count += 1
-        mark = f"mark {self.count}"
-
-        def effect(connection: sqlite3.Connection) -> tuple[int, str]:
-            connection.execute("INSERT INTO meta VALUES (?, 'mark')", (mark,))
-            if fails:
-                raise QuotaExceeded
-            return cost, mark
-
         shown = self.shown(name, more, by, False)
-        request = Charge(
-            address(name),
-            effect,
-            shown.sign() if shown else None,
-            session,
-            Idempotency(key, body.encode()) if key else None,
-        )
-        if manner == "thrice" and key:
-            answers = self.run(together(*(self.ledger.charge(request) for _ in range(3))))
-        elif manner == "cancelled" and key:
+        request = Request(name, cost, session, shown, fails, key, body, f"mark {self.count}")
+        if manner == "cancelled" and key:
             answers = self.run(self.cancelled_then_again(request))
         else:
-            answers = self.run(together(self.ledger.charge(request)))
+            times = 3 if manner == "thrice" and key else 1
+            answers = self.run(together(*(self.send(request) for _ in range(times))))
         for answer in sorted(answers, key=lambda answer: getattr(answer, "replayed", True)):
-            self.check_answer(answer, name, cost, session, shown, fails, key, body, mark)
+            self.check_answer(answer, request)
 
-    async def cancelled_then_again(self, request: Charge[str]) -> list[Any]:
+    async def send(self, request: Request) -> Charged[str]:
+        def effect(connection: sqlite3.Connection) -> tuple[int, str]:
+            connection.execute("INSERT INTO meta VALUES (?, 'mark')", (request.mark,))
+            if request.fails:
+                raise QuotaExceeded
+            return request.cost, request.mark
+
+        return await self.ledger.charge(
+            Charge(
+                address(request.name),
+                effect,
+                request.shown.sign() if request.shown else None,
+                request.session,
+                Idempotency(request.key, request.body.encode()) if request.key else None,
+            )
+        )
+
+    async def cancelled_then_again(self, request: Request) -> list[Any]:
         """The caller of the first goes away; what the second gets must fit either outcome."""
-        first = asyncio.create_task(self.ledger.charge(request))
+        first = asyncio.create_task(self.send(request))
         await asyncio.sleep(0)
         first.cancel()
         with contextlib.suppress(asyncio.CancelledError, WaypostError):
             await first
-        answers = await self.gather(request, 1)
-        # The model takes the lost answer for a first one.
-        if (
-            isinstance(answers[0], Charged)
-            and answers[0].replayed
-            and answers[0].result not in self.model.marks
-        ):
-            lost = answers[0]
-            return [Charged(lost.result, lost.charged, lost.paid, lost.spent), lost]
-        return answers
+        (answer,) = await together(self.send(request))
+        if isinstance(answer, Charged) and answer.replayed and answer.result == request.mark:
+            return [replace(answer, replayed=False), answer]  # the lost answer, and its repetition
+        return [answer]
 
-    def check_answer(
-        self,
-        answer: Charged[str] | BaseException,
-        name: str,
-        cost: int,
-        session: bool,
-        shown: Shown | None,
-        fails: bool,
-        key: str | None,
-        body: str,
-        mark: str,
-    ) -> None:
-        model, now = self.model, self.clock.now
-        fresh = shown is not None and shown.total > model.paid[name]
-        faults: set[str] = set()
-        earlier = None
-        if name not in model.seen:
-            faults = {"channel_unknown"}
-        else:
-            if shown and (fresh or not session):
-                faults |= shown.faults(name)
-            if key and (session or shown):
-                earlier = model.answers.get((name, key))
-                if earlier and earlier[3] <= now - KEPT:
-                    earlier = None
-            if earlier and earlier[0] != body:
-                faults.add("idempotency_conflict")
-            if not earlier:
-                faults |= model.unusable(name, now)
-                paid = model.paid[name]
-                if fresh and shown:
-                    faults |= model.bad_raise(name, shown.total)
-                    paid = shown.total
-                balance = min(paid, model.channel(name).deposited) - model.spent[name]
-                if not (session or fresh) or (cost > balance and cost > 0):
-                    faults.add("stale_receipt" if shown and not fresh else "payment_required")
-                if fails:
-                    faults.add("quota_exceeded")
+    def check_answer(self, answer: Charged[str] | BaseException, request: Request) -> None:
+        model, now, name = self.model, self.clock.now, request.name
+        faults, earlier = model.judge(request, now)
         if isinstance(answer, BaseException):
             assert isinstance(answer, WaypostError), answer
             assert answer.code in faults
@@ -365,16 +239,11 @@ class LedgerMachine(RuleBasedStateMachine):
         assert not faults
         assert answer.replayed == (earlier is not None)
         if earlier:
-            assert (answer.charged, answer.result) == earlier[1:3]
+            assert (answer.charged, answer.result) == (earlier.cost, earlier.mark)
         else:
-            assert (answer.charged, answer.result) == (cost, mark)
-            if fresh and shown:
-                model.paid[name] = shown.total
-            model.spent[name] += cost
-            model.marks[mark] = (name, cost)
-            if key:
-                model.answers[name, key] = (body, cost, mark, now)
-            if cost:
+            assert (answer.charged, answer.result) == (request.cost, request.mark)
+            model.charge(request, now)
+            if request.cost:
                 assert model.spent[name] <= min(model.paid[name], model.channel(name).deposited)
         assert (answer.paid, answer.spent) == (model.paid[name], model.spent[name])
 
