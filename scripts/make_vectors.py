@@ -1,5 +1,6 @@
 """Writes tests/vectors: what contracts, Python and TypeScript must all compute.
-Made with eth-account and the standard library alone, never with the code under test."""
+Made with eth-account and the standard library alone, never with the code under test; messages.json
+is copied from the RFCs."""
 
 import argparse
 import hashlib
@@ -264,64 +265,13 @@ def nodes() -> list[dict[str, Any]]:
     ]
 
 
-def messages() -> dict[str, Any]:
-    """Numbers published with 14/WAKU2-MESSAGE, WAKU2-RELAY-SHARDING and its implementations."""
-    common = {
-        "pubsubTopic": "/waku/2/default-waku/proto",
-        "topic": "/waku/2/default-content/proto",
-        "payload": "0x010203045445535405060708",
-        "meta": "0x73757065722d736563726574",
-        "timestamp": str(0x175789BFA23F8400),
-    }
-    cases: list[tuple[str, dict[str, str], str]] = [
-        (
-            "meta of 12 bytes",
-            {},
-            "64cce733fed134e83da02b02c6f689814872b1a0ac97ea56b76095c3c72bfe05",
-        ),
-        (
-            "meta of 64 bytes",
-            {"meta": "0x" + bytes(range(64)).hex()},
-            "7158b6498753313368b9af8f6e0a0a05104f68f972981da42a43bc53fb0c1b27",
-        ),
-        (
-            "no meta",
-            {"meta": "0x"},
-            "a2554498b31f5bcdfcbf7fa58ad1c2d45f0254f3f8110a85588ec3cf10720fd8",
-        ),
-        (
-            "no payload",
-            {"payload": "0x"},
-            "483ea950cb63f9b9d6926b262bb36194d3f40a0463ce8446228350bd44e96de4",
-        ),
-    ]
-    shards = {
-        "/myapp/1/mytopic/cbor": 0,
-        "/0/myapp/1/mytopic/cbor": 0,
-        "/waku/2/content/test.js": 1,
-        "/app/22/sometopic/someencoding": 2,
-        "/toychat/2/huilong/proto": 3,
-        "/0/toychat/2/huilong/proto": 3,
-        "/statusim/1/community/cbor": 4,
-        "/app/27/sometopic/someencoding": 5,
-        "/app/29/sometopic/someencoding": 6,
-        "/app/20/sometopic/someencoding": 7,
-    }
-    return {
-        "hashes": [
-            {"name": name} | common | change | {"hash": "0x" + digest} for name, change, digest in cases
-        ],
-        "shards": [{"topic": topic, "shard": shard} for topic, shard in shards.items()],
-    }
-
-
 def main() -> int:
     """Writes the vectors, or with --check compares them with the files."""
     parser = argparse.ArgumentParser(description="Write tests/vectors.")
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     check = parser.parse_args().check
     stale = []
-    for make in (channels, sessions, nodes, prices, messages):
+    for make in (channels, sessions, nodes, prices):
         path = FOLDER / f"{make.__name__}.json"
         text = json.dumps(make(), indent=2) + "\n"
         if not check:
