@@ -22,6 +22,7 @@ networks=$(ls .venv-brownie/lib/python3.*/site-packages/brownie/data/network-con
 port=$(.venv-brownie/bin/python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 sed "s/port: 8545/port: $port/" "$networks" >"$home/.brownie/network-config.yaml"
 
+export PYTHONWARNINGS=ignore::SyntaxWarning   # old escapes in a dependency of Brownie
 export HOME=$home
 export SOLCX_BINARY_PATH=$PWD/scripts/solc
 export PYTEST_ADDOPTS="-c $PWD/tests/brownie.ini --rootdir $PWD ${PYTEST_ADDOPTS:-}"
