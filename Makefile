@@ -34,7 +34,7 @@ $(UV): requirements/uv.txt
 	  python=$$(scripts/find_python.sh) || exit 1; \
 	  echo "Creating $(VENV) with $$($$python --version)"; \
 	  $$python -m venv --clear $(VENV) || { echo "Python's venv module is needed (Debian: python3-venv)." >&2; exit 1; }; }
-	@$(BIN)/python -m pip install -q --require-hashes -r requirements/uv.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
 $(PRODUCT): $(UV) requirements/product.txt pyproject.toml
@@ -47,7 +47,7 @@ $(PRODUCT): $(UV) requirements/product.txt pyproject.toml
 $(CONTRACTS): $(UV) requirements/brownie.txt
 	@echo "Installing Brownie into .venv-brownie, as pure Python"
 	@$(UV) venv -q --clear -p $(BIN)/python .venv-brownie
-	@$(UV) pip install -q -p .venv-brownie --no-deps -c requirements/brownie.txt setuptools
+	@$(UV) pip install -q -p .venv-brownie --no-deps --require-hashes -c requirements/brownie.txt setuptools
 	@BROWNIE_NOCOMPILE=1 $(UV) pip sync -q -p .venv-brownie --no-binary eth-brownie --no-build-isolation requirements/brownie.txt
 	@touch $@
 
@@ -55,7 +55,7 @@ $(NODE): package.json package-lock.json .npmrc
 	@node -e 'process.exit(parseInt(process.version.slice(1)) < 20 ? 1 : 0)' 2>/dev/null || \
 	  { echo "The contracts need Node.js 20 or newer, with npm, on PATH (the demo and the node do not)." >&2; exit 1; }
 	@echo "Installing the Node.js packages of package-lock.json"
-	@npm ci --silent
+	@npm ci --loglevel=error
 	@touch $@
 
 # Use ------------------------------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ lock: $(UV) ## Resolve the dependencies anew into requirements/ and package-lock
 	@grep -oE '^uv==[^ ]+' requirements/uv.txt | $(LOCK) -o requirements/uv.txt -
 	@$(LOCK) $(ARGS) --group dev -o requirements/product.txt pyproject.toml
 	@$(LOCK) $(ARGS) --no-binary eth-brownie -o requirements/brownie.txt requirements/brownie.in
-	@npm install --package-lock-only --silent
+	@npm install --package-lock-only --loglevel=error
 
 # Checks ---------------------------------------------------------------------------------------------------------------
 
