@@ -113,7 +113,7 @@ class Registry(Contract):
         """All nodes with at least these services and the minimum stake, page by page."""
         cursor = 0
         while True:
-            found, cursor = await self._read("nodes", services, cursor, page)
+            found, cursor = await self._read("nodes", int(services), cursor, page)
             for fields in found:
                 yield _node(fields)
             if cursor == 0:
@@ -158,7 +158,7 @@ class Registry(Contract):
     ) -> Call:
         """`key_signature` is the node key's proof of possession, `protocol.nodes.NodeKey`."""
         proof = key_signature.r + key_signature.s + bytes((key_signature.v,))
-        return self._call("register", services, node_key, payout, endpoint, metadata_hash, proof)
+        return self._call("register", int(services), node_key, payout, endpoint, metadata_hash, proof)
 
     def update(
         self,
@@ -168,7 +168,7 @@ class Registry(Contract):
         metadata_hash: bytes = bytes(32),
     ) -> Call:
         """Replaces what the node offers."""
-        return self._call("update", services, payout, endpoint, metadata_hash)
+        return self._call("update", int(services), payout, endpoint, metadata_hash)
 
     def stake(self, amount: int) -> Call:
         """Adds stake that the operator has approved."""
