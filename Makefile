@@ -47,7 +47,7 @@ $(PRODUCT): $(UV) requirements/product.txt pyproject.toml
 $(CONTRACTS): $(UV) requirements/brownie.txt
 	@echo "Installing Brownie into .venv-brownie, as pure Python"
 	@$(UV) venv -q --clear -p $(BIN)/python .venv-brownie
-	@$(UV) pip install -q -p .venv-brownie --no-deps --require-hashes -c requirements/brownie.txt setuptools
+	@sed -n '/^setuptools==/,/[^\\]$$/p' requirements/brownie.txt | $(UV) pip install -q -p .venv-brownie --require-hashes -r -
 	@BROWNIE_NOCOMPILE=1 $(UV) pip sync -q -p .venv-brownie --no-binary eth-brownie --no-build-isolation requirements/brownie.txt
 	@touch $@
 
