@@ -12,7 +12,8 @@ contract RefusingToken is DevDollar {
         Revert,
         ReturnFalse,
         ReturnBomb,
-        BurnGas
+        BurnGas,
+        ReturnFalseIfStarved
     }
 
     mapping(address receiver => Refusal) public refusalOf;
@@ -48,6 +49,7 @@ contract RefusingToken is DevDollar {
                 invalid()
             }
         }
+        if (refusal == Refusal.ReturnFalseIfStarved) return gasleft() < 400_000;
         return refusal == Refusal.ReturnFalse;
     }
 }

@@ -1,12 +1,12 @@
 """Actors, contracts and money. Contracts are deployed once a module; every test starts from there."""
 
-import gc
 from typing import Any
 
 import pytest
 from brownie import accounts
 from eth_account.signers.local import LocalAccount
 
+import anvil
 from ledger import DOLLAR, Ledger, fresh_key
 from signing import key
 
@@ -16,9 +16,8 @@ MAX_UINT = 2**256 - 1
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quick_collections() -> None:
-    """Brownie collects garbage at every revert of the chain, and what is loaded by now is none."""
-    gc.freeze()
+def quick_anvil() -> None:
+    anvil.prepare()
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from brownie import chain, web3
+from brownie import chain
 from eth_account.signers.local import LocalAccount
 
 from signing import Domain, Signature, key
@@ -124,12 +124,6 @@ class Ledger:
     def status(self, signer: LocalAccount) -> int:
         """The channel's status."""
         return self.state(signer)["status"]
-
-
-def next_block_at(timestamp: int) -> None:
-    """The next transaction happens at exactly this time."""
-    answer = web3.provider.make_request("evm_setNextBlockTimestamp", [timestamp])
-    assert "error" not in answer, answer
 
 
 def as_tuple(action: dict[str, Any]) -> tuple:

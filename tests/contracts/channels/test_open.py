@@ -3,8 +3,9 @@
 import pytest
 from brownie import ZERO_ADDRESS, chain
 
+from anvil import next_block_at
 from errors import reverts
-from ledger import CLOSED, CLOSING, DELAY, DOLLAR, FAR, OPEN, as_tuple, fresh_key, next_block_at
+from ledger import CLOSED, CLOSING, DELAY, DOLLAR, FAR, OPEN, as_tuple, fresh_key
 from signing import Domain
 
 

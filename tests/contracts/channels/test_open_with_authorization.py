@@ -3,8 +3,9 @@
 import pytest
 from brownie import chain
 
+from anvil import next_block_at
 from errors import reverts
-from ledger import DOLLAR, FAR, NONE, OPEN, as_tuple, fresh_key, next_block_at, token_domain
+from ledger import DOLLAR, FAR, NONE, OPEN, as_tuple, fresh_key, token_domain
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 import pytest
 from brownie import chain
 
+from anvil import next_block_at
 from errors import reverts
-from ledger import CLOSING, DOLLAR, NONE, as_tuple, fresh_key, next_block_at
+from ledger import CLOSING, DOLLAR, NONE, as_tuple, fresh_key
 
 
 @pytest.fixture

@@ -1,0 +1,40 @@
+"""What Brownie needs to be quick and repeatable on anvil."""
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+from brownie import web3
+from web3.middleware import Web3Middleware
+
+Request = Callable[[str, Any], Any]
+
+
+class AnswerWhenMined(Web3Middleware):
+    """Sends by anvil's synchronous methods. The usual ones answer while a large transaction is still being mined, and
+    Brownie then sleeps for a second, or takes the transaction for dropped."""
+
+    def wrap_make_request(self, make_request: Request) -> Request:
+        def request(method: str, params: Any) -> Any:
+            if method not in ("eth_sendTransaction", "eth_sendRawTransaction"):
+                return make_request(method, params)
+            answer = make_request(f"{method}Sync", params)
+            if "result" in answer:
+                answer["result"] = answer["result"]["transactionHash"]
+            return answer
+
+        return request
+
+
+def prepare() -> None:
+    """Call once a session, when Brownie is connected."""
+    if AnswerWhenMined not in web3.middleware_onion:
+        web3.middleware_onion.add(AnswerWhenMined)
+    # Brownie collects garbage whenever it reverts the chain, and what is loaded by now is none.
+    gc.freeze()
+
+
+def next_block_at(timestamp: int) -> None:
+    """The next transaction happens at exactly this time."""
+    answer = web3.provider.make_request("evm_setNextBlockTimestamp", [timestamp])
+    assert "error" not in answer, answer
