@@ -27,7 +27,7 @@ class Revert:
 
     def __str__(self) -> str:
         if self.name == "Error":
-            return str(self.arguments["message"])
+            return str(self.arguments.get("message", ""))
         listed = ", ".join(f"{name}={value}" for name, value in self.arguments.items())
         return f"{self.name}({listed})"
 

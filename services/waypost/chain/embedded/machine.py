@@ -2,11 +2,13 @@
 Decides nothing about when to mine: that is the miner's. Used from one thread."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import rlp  # type: ignore[import-untyped]
+from eth import EVM_RECURSION_LIMIT
 from eth.abc import ComputationAPI, SignedTransactionAPI, StateAPI
 from eth.chains.base import Chain
 from eth.db.atomic import AtomicDB
@@ -16,6 +18,10 @@ from eth_typing import Address, BlockNumber
 from eth_utils.exceptions import ValidationError
 
 from waypost.chain.embedded import genesis
+
+# A library under py-evm raises Python's recursion limit so far that nested JSON would overflow the stack.
+# This is what py-evm itself needs.
+sys.setrecursionlimit(EVM_RECURSION_LIMIT)
 
 # py-evm's RLP classes make their fields at run time: their types cannot say what they hold.
 Header = Any

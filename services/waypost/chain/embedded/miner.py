@@ -16,6 +16,7 @@ from waypost.chain.embedded.machine import Block, Machine, Transaction
 from waypost.chain.embedded.pool import Pool
 
 MAX_TRANSACTION_SIZE = 128 * 1024
+MAX_CLOCK_OFFSET = 2**32  # seconds; contracts keep times in 40 bits
 MAX_INIT_CODE = 49_152  # EIP-3860
 DELEGATION_PREFIX = b"\xef\x01\x00"  # EIP-7702
 
@@ -39,8 +40,13 @@ class Miner:
 
     def increase_time(self, seconds: int) -> int:
         """Moves the clock ahead, for good; the offset in all."""
-        self._clock_offset += seconds
+        self._move_clock(self._clock_offset + seconds)
         return self._clock_offset
+
+    def _move_clock(self, offset: int) -> None:
+        if offset > MAX_CLOCK_OFFSET:
+            raise RpcError(REJECTED, f"the clock cannot be moved by more than {MAX_CLOCK_OFFSET} seconds")
+        self._clock_offset = offset
 
     def submit(self, raw: bytes) -> bytes:
         """Takes a signed transaction and mines it, if it can be mined now; its hash. Raises RpcError."""
@@ -58,7 +64,7 @@ class Miner:
         if timestamp is not None:
             if timestamp < self.machine.head.header.timestamp:
                 raise RpcError(REJECTED, "the timestamp lies before the newest block's")
-            self._clock_offset = timestamp - int(time.time())
+            self._move_clock(timestamp - int(time.time()))
         header = self.machine.next_header(self.now())
         state = self.machine.state()
         ready = self.pool.executable(state.get_nonce, header.base_fee_per_gas)

@@ -42,7 +42,7 @@ class Server(uvicorn.Server):
     """uvicorn without its signal handlers: whoever embeds it decides when it stops."""
 
     def __init__(self, app: Starlette) -> None:
-        quiet: dict[str, Any] = {"log_config": None, "access_log": False, "lifespan": "off"}
+        quiet: dict[str, Any] = {"log_config": None, "access_log": False, "lifespan": "off", "ws": "none"}
         super().__init__(uvicorn.Config(app, timeout_graceful_shutdown=1, **quiet))
 
     @contextlib.contextmanager
