@@ -57,7 +57,7 @@ def demo(
 async def _perform(
     folder: Path, narrator: Narrator, acts: list[str], messages: int, seed: int, keep: bool
 ) -> dict[str, object]:
-    failed = True
+    good = False
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=60, trust_env=False))
         stage = Stage(folder, narrator, messages, seed, http, stack)
@@ -66,17 +66,17 @@ async def _perform(
                 narrator.act(act.title)
                 await act.play(stage)
             outcome = await report(stage)
-            failed = not outcome.good
+            good = outcome.good
         finally:
             if not keep:
                 for process in reversed(stage.processes):
                     process.stop()
+            if not (keep or good):
+                narrator.line(f"Logs and data are in {folder}")
     outcome.show(narrator)
     if keep:
         _show_where(stage, narrator)
-    elif failed:
-        narrator.line(f"Logs and data are in {folder}")
-    else:
+    elif good:
         shutil.rmtree(folder, ignore_errors=True)
     return _as_json(outcome, stage)
 

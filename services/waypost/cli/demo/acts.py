@@ -5,6 +5,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 
@@ -49,7 +50,7 @@ async def raise_chain(stage: Stage) -> None:
     """Starts the embedded chain as a process and puts the contracts on it."""
     (port,) = free_ports(1)
     stage.rpc_url = f"http://127.0.0.1:{port}"
-    await stage.run("chain", "chain", "--port", str(port)).until(lambda: _answers(stage.rpc_url))
+    await stage.run("chain", "chain", "--port", str(port)).until(partial(_answers, stage.rpc_url))
     connection = await stage.stack.enter_async_context(await connect(stage.rpc_url, CHAIN_ID))
     stage.bank = Sender(connection, FUNDED_KEYS[0])
     manifest = await deploy.execute(await deploy.plan(connection, LOCAL), stage.bank)
@@ -69,13 +70,15 @@ async def raise_chain(stage: Stage) -> None:
 async def raise_nodes(stage: Stage) -> None:
     """Three operators stake, register and start their servers."""
     ports = free_ports(2 * len(NODES))
-    pairs = zip(ports[::2], ports[1::2], strict=True)
-    for name, (port, admin_port) in zip(NODES, pairs, strict=True):
+    starting = []
+    for name, port, admin_port in zip(NODES, ports[::2], ports[1::2], strict=True):
         waypost = await _register(stage, name, port, admin_port)
-        process = stage.run(name, "node", "run", "--data-dir", str(waypost.folder))
         stage.wayposts.append(waypost)
+        process = stage.run(name, "node", "run", "--data-dir", str(waypost.folder))
+        starting.append(process.until(partial(_ready, stage, waypost.endpoint)))
         stage.narrator.fact(f"{name} staked {LOCAL.min_stake / DOLLAR:.2f} DUSD, serves {waypost.endpoint}")
-        await process.until(lambda endpoint=waypost.endpoint: _ready(stage, endpoint))  # type: ignore[misc]
+    await asyncio.gather(*starting)
+    stage.narrator.fact("their servers answer and have caught up with the chain")
 
 
 async def open_channels(stage: Stage) -> None:

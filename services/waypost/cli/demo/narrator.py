@@ -27,11 +27,11 @@ class Narrator:
 
     def fact(self, text: str) -> None:
         """Something is now so."""
-        self._console.print(f"  [green]✓[/green] {text}", highlight=False)
+        self._console.print(f"  [green]✓[/green] {text}", highlight=False, soft_wrap=True)
 
     def failure(self, text: str) -> None:
         """Something is not as it should be."""
-        self._console.print(f"  [red]✗[/red] {text}", highlight=False)
+        self._console.print(f"  [red]✗[/red] {text}", highlight=False, soft_wrap=True)
 
     def table(self, table: Table) -> None:
         """The figures at the end."""

@@ -86,7 +86,7 @@ async def report(stage: Stage) -> Report:
                 name=waypost.name,
                 operator=waypost.operator,
                 served=stage.served(waypost),
-                earned=int(status["earned"]),
+                earned=int(status["totals"]["earned"]),
                 claimed=sum(claim.total for claim in claims if claim.payee == waypost.operator),
                 onchain=await stage.deployed.token.balance_of(waypost.operator),
             )

@@ -135,7 +135,5 @@ class Stage:
 
 async def close(client: Client, channel: Channel, sender: Sender, *, consent: bool) -> None:
     """Closes a channel with `sender`'s gas; without the node's consent this takes the close delay."""
-    step = None
-    while step not in (Step.CONSENT, Step.FINISH, Step.DONE):
-        step = (await client.channels.close(channel, sender, consent=consent)).step
+    while (await client.channels.close(channel, sender, consent=consent)).step is not Step.DONE:  # noqa: ASYNC110
         await asyncio.sleep(POLL_SECONDS)
