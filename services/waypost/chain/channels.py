@@ -126,7 +126,7 @@ class CreditWithdrawn(Event):
 
 
 class Channels(Contract):
-    """Reads raise RpcUnreachable, RpcFailed or WrongContract; calls raise nothing and send nothing."""
+    """Reads raise RpcUnreachable, RpcFailed or WrongContract; calls send nothing."""
 
     artifact = "Channels"
     events = (Opened, ToppedUp, Claimed, CloseStarted, Closed, Credited, CreditWithdrawn)

@@ -93,7 +93,7 @@ class Withdrawn(Event):
 
 
 class Registry(Contract):
-    """Reads raise RpcUnreachable, RpcFailed or WrongContract; calls raise nothing and send nothing."""
+    """Reads raise RpcUnreachable, RpcFailed or WrongContract; calls send nothing."""
 
     artifact = "NodeRegistry"
     events = (Registered, Updated, Staked, Thawing, ThawCancelled, Withdrawn)
