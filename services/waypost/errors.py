@@ -68,6 +68,7 @@ class DeploymentMismatch(ChainError): """The deployment on chain differs from th
 class DeploymentProxyMissing(ChainError): """The chain has no deterministic-deployment proxy, and it cannot be installed."""
 class FeeTooHigh(ChainError): """The chain asks for more per gas than the limit allows."""
 class InsufficientFunds(ChainError): """The account cannot pay for this transaction."""
+class InvalidCall(ChainError): """The arguments do not fit the contract's function."""
 class ReorgTooDeep(ChainError): """The chain was reorganised deeper than the blocks that are remembered."""
 class RpcFailed(ChainError): """The RPC endpoint answered with an error."""
 class RpcUnreachable(ChainError): """The RPC endpoint cannot be reached."""
