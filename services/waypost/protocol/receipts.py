@@ -73,7 +73,7 @@ class ReceiptVerifier:
         """The channel that this receipt is of. Raises InvalidSignature, AmountOutOfRange."""
         word = in_range("cumulative", cumulative, 128).to_bytes(32)
         digest = keccak(self._digest_prefix + keccak(self._struct_prefix + word))
-        return checksum(recover_address_bytes(digest, signature.r, signature.vs))
+        return checksum(recover_address_bytes(digest, signature))
 
     def verify(self, cumulative: int, signature: Signature, signer: ChecksumAddress) -> None:
         """Raises InvalidReceipt unless `signer` signed this total for this payee and token."""

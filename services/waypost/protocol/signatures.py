@@ -100,15 +100,16 @@ def sign(digest: bytes, private_key: bytes) -> Signature:
     return Signature(raw[:32], bytes((raw[32] | raw[64] << 7,)) + raw[33:64])
 
 
-def recover_address_bytes(digest: bytes, r: bytes, vs: bytes) -> bytes:
+def recover_address_bytes(digest: bytes, signature: Signature) -> bytes:
     """The 20-byte address whose key signed the digest. Raises InvalidSignature."""
-    # The ranges of ecrecover, with EIP-2's low s: a node accepts nothing that the chain refuses.
-    word = int.from_bytes(vs)
+    # Low s as in EIP-2, so that a node accepts nothing that a contract refuses. libsecp256k1 refuses
+    # everything else that ecrecover does.
+    word = int.from_bytes(signature.vs)
     s = word & ~PARITY_BIT
-    if not (len(r) == 32 == len(vs) and 0 < s <= MAX_S):
+    if s > MAX_S:
         raise InvalidSignature("The signature's s is out of range.")
     try:
-        raw = r + s.to_bytes(32) + bytes((word >> 255,))
+        raw = signature.r + s.to_bytes(32) + bytes((word >> 255,))
         point = PublicKey.from_signature_and_message(raw, digest, hasher=None)
     except ValueError:
         raise InvalidSignature("No key can have made this signature.") from None
@@ -117,7 +118,7 @@ def recover_address_bytes(digest: bytes, r: bytes, vs: bytes) -> bytes:
 
 def recover(digest: bytes, signature: Signature) -> ChecksumAddress:
     """The address whose key signed the digest. Raises InvalidSignature."""
-    return checksum(recover_address_bytes(digest, signature.r, signature.vs))
+    return checksum(recover_address_bytes(digest, signature))
 
 
 def address_of(private_key: bytes) -> ChecksumAddress:

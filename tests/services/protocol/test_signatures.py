@@ -131,8 +131,8 @@ def test_recovery_gives_an_address_or_one_error(digest: bytes, r: bytes, vs: byt
     assert address_bytes(found)
 
 
-def _signature(r: int, s: int, parity: int = 0) -> tuple[bytes, bytes]:
-    return r.to_bytes(32), (s | parity << 255).to_bytes(32)
+def _signature(r: int, s: int, parity: int = 0) -> Signature:
+    return Signature(r.to_bytes(32), (s | parity << 255).to_bytes(32))
 
 
 SOUND_R = int.from_bytes(sign(bytes(32), KEY).r)
@@ -153,12 +153,12 @@ SOUND_R = int.from_bytes(sign(bytes(32), KEY).r)
 @pytest.mark.parametrize("parity", [0, 1])
 def test_values_out_of_range_are_refused(r: int, s: int, parity: int) -> None:
     with pytest.raises(InvalidSignature):
-        recover_address_bytes(bytes(32), *_signature(r, s, parity))
+        recover_address_bytes(bytes(32), _signature(r, s, parity))
 
 
 @pytest.mark.parametrize("parity", [0, 1])
 def test_the_largest_s_is_accepted(parity: int) -> None:
-    assert len(recover_address_bytes(bytes(32), *_signature(SOUND_R, MAX_S, parity))) == 20
+    assert len(recover_address_bytes(bytes(32), _signature(SOUND_R, MAX_S, parity))) == 20
 
 
 def test_the_other_parity_is_another_key() -> None:
