@@ -11,8 +11,8 @@ Request = Callable[[str, Any], Any]
 
 
 class AnswerWhenMined(Web3Middleware):
-    """Sends by anvil's synchronous methods. The usual ones answer while a large transaction is still being mined, and
-    Brownie then sleeps for a second, or takes the transaction for dropped."""
+    """Sends by anvil's synchronous methods. The usual ones answer while a large transaction is still being
+    mined, and Brownie then sleeps for a second, or takes the transaction for dropped."""
 
     def wrap_make_request(self, make_request: Request) -> Request:
         def request(method: str, params: Any) -> Any:

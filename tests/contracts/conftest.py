@@ -7,12 +7,12 @@ from brownie import accounts
 from eth_account.signers.local import LocalAccount
 
 import anvil
-from ledger import DOLLAR, Ledger, fresh_key
+from channel_ledger import DOLLAR, MAX_UINT, Ledger, fresh_key
+from operators import MIN_STAKE, UNBONDING
 from signing import key
 
 MIN_DELAY = 60
 MAX_DELAY = 90 * 86400
-MAX_UINT = 2**256 - 1
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,12 +79,19 @@ def ledger(channels: Any, dollar: Any, payer: Any, payee: Any, client: LocalAcco
 
 
 @pytest.fixture(scope="module")
+def registry(deployer: Any, dollar: Any, NodeRegistry: Any) -> Any:
+    return NodeRegistry.deploy(dollar, MIN_STAKE, UNBONDING, {"from": deployer})
+
+
+@pytest.fixture(scope="module")
 def wallet(ledger: Ledger, client: LocalAccount, Wallet: Any) -> Any:
     """A smart-contract wallet of the client's, with tokens and an allowance."""
     owner = accounts.add(client.key)
     wallet = Wallet.deploy(owner, {"from": owner})
     ledger.token.mint(wallet, 1_000 * DOLLAR, {"from": owner})
-    wallet.execute(ledger.token, ledger.token.approve.encode_input(ledger.channels, MAX_UINT), {"from": owner})
+    wallet.execute(
+        ledger.token, ledger.token.approve.encode_input(ledger.channels, MAX_UINT), {"from": owner}
+    )
     return wallet
 
 

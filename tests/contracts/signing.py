@@ -85,6 +85,13 @@ class Domain:
             dict(message),
         )
 
+    @property
+    def separator(self) -> bytes:
+        """The domain separator."""
+        return bytes(
+            self._encode("CancelAuthorization", {"authorizer": self.contract, "nonce": bytes(32)}).header
+        )
+
     def struct_hash(self, primary: str, message: Mapping[str, Any]) -> bytes:
         """hashStruct(message)."""
         return bytes(self._encode(primary, message).body)

@@ -6,8 +6,8 @@ import pytest
 from brownie import chain
 from brownie.exceptions import VirtualMachineError
 
+from channel_ledger import CLOSED, DELAY, DOLLAR, NO_RECEIPT, as_tuple, fresh_key
 from errors import reverts
-from ledger import CLOSED, DELAY, DOLLAR, NO_RECEIPT, as_tuple, fresh_key
 
 TRANSACTION_GAS = 2**24  # what one transaction may use (EIP-7825)
 REVERT, RETURN_FALSE, RETURN_BOMB, BURN_GAS, FALSE_IF_STARVED = range(1, 6)
@@ -40,7 +40,7 @@ def paid(ledger):
     return ledger.token.balanceOf(ledger.payee)
 
 
-# What is paid ---------------------------------------------------------------------------------------------------------
+# What is paid -----------------------------------------------------------------------------------------------
 
 
 def test_pays_the_payee(ledger, opened):
@@ -104,7 +104,7 @@ def test_pays_after_the_delay_until_somebody_finishes(ledger, opened):
     assert ledger.token.balanceOf(ledger.payer) == before + 97 * DOLLAR
 
 
-# What is skipped ------------------------------------------------------------------------------------------------------
+# What is skipped --------------------------------------------------------------------------------------------
 
 
 def skipped(ledger, opened, *receipts):
@@ -191,7 +191,7 @@ def test_skips_nobodys_channel(ledger, opened):
     skipped(ledger, opened, NO_RECEIPT)
 
 
-# Limits ---------------------------------------------------------------------------------------------------------------
+# Limits -----------------------------------------------------------------------------------------------------
 
 
 def test_refuses_larger_batch(ledger, opened):
@@ -205,7 +205,9 @@ def test_a_thousand_good_receipts_fit_a_transaction(ledger):
     for start in range(0, 1000, 200):
         group = signers[start : start + 200]
         openings = [ledger.opening(signer, amount=DOLLAR) for signer in group]
-        signatures = [ledger.sign(key, "Opening", one).compact for key, one in zip(group, openings, strict=True)]
+        signatures = [
+            ledger.sign(key, "Opening", one).compact for key, one in zip(group, openings, strict=True)
+        ]
         ledger.channels.openMany([as_tuple(one) for one in openings], signatures, {"from": ledger.payer})
     tx = ledger.claim(*(ledger.receipt(signer, DOLLAR) for signer in signers), gas_limit=TRANSACTION_GAS)
     assert paid(ledger) == 1000 * DOLLAR
@@ -213,7 +215,7 @@ def test_a_thousand_good_receipts_fit_a_transaction(ledger):
 
 
 def test_a_thousand_mixed_receipts_pay_for_the_good_ones(ledger):
-    """Duplicates, stale, unknown, foreign and malformed entries in any order: highest good receipt of each wins."""
+    """Duplicates, stale, unknown, foreign and malformed entries, in any order: the highest receipts win."""
     rng = random.Random(1000)
     signers = [ledger.open() for _ in range(20)]
     stranger = fresh_key()
@@ -233,7 +235,7 @@ def test_a_thousand_mixed_receipts_pay_for_the_good_ones(ledger):
     assert paid(ledger) == sum(highest.values())
 
 
-# Tokens that misbehave ------------------------------------------------------------------------------------------------
+# Tokens that misbehave --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("refusal", [REVERT, RETURN_FALSE, RETURN_BOMB, BURN_GAS])
@@ -242,7 +244,11 @@ def test_a_refused_payment_becomes_a_credit(refusing, refusal):
     opened = ledger.open()
     tx = ledger.claim(ledger.receipt(opened, 30 * DOLLAR), gas_limit=TRANSACTION_GAS)
     assert ledger.channels.credit(ledger.payee, ledger.token) == 30 * DOLLAR
-    assert dict(tx.events["Credited"]) == {"owner": ledger.payee, "token": ledger.token, "amount": 30 * DOLLAR}
+    assert dict(tx.events["Credited"]) == {
+        "owner": ledger.payee,
+        "token": ledger.token,
+        "amount": 30 * DOLLAR,
+    }
     assert paid(ledger) == 0
     assert ledger.state(opened)["claimed"] == 30 * DOLLAR
 
@@ -281,10 +287,13 @@ def test_any_gas_pays_or_undoes(ledger, opened, gas_limit):
 def test_token_cannot_reenter(with_token, ReentrantToken):
     ledger = with_token(ReentrantToken)
     opened = ledger.open()
-    again = ledger.channels.claim.encode_input(ledger.payee, ledger.token, [ledger.receipt(opened, 60 * DOLLAR)])
+    again = ledger.channels.claim.encode_input(
+        ledger.payee, ledger.token, [ledger.receipt(opened, 60 * DOLLAR)]
+    )
     ledger.token.arm(ledger.channels, again, {"from": ledger.payer})
     ledger.claim(ledger.receipt(opened, 30 * DOLLAR))
-    assert ledger.token.called() and not ledger.token.succeeded()
+    assert ledger.token.called()
+    assert not ledger.token.succeeded()
     assert paid(ledger) == ledger.state(opened)["claimed"] == 30 * DOLLAR
 
 

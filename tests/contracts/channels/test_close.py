@@ -5,8 +5,7 @@ from brownie import chain
 from brownie.exceptions import VirtualMachineError
 
 from anvil import next_block_at
-from errors import reverts
-from ledger import (
+from channel_ledger import (
     CLOSED,
     CLOSING,
     DOLLAR,
@@ -18,6 +17,7 @@ from ledger import (
     as_tuple,
     fresh_key,
 )
+from errors import reverts
 from signing import key
 
 REVERT, BURN_GAS, FALSE_IF_STARVED = 1, 4, 5
@@ -47,7 +47,9 @@ def opened(shop):
 def close(merchant, stranger):
     """Submits the payee's consent; the sender is a stranger unless told."""
 
-    def close(shop, channel, final, receipt=NO_RECEIPT, /, by=merchant, signature=None, deadline=FAR, **transaction):
+    def close(
+        shop, channel, final, receipt=NO_RECEIPT, /, by=merchant, signature=None, deadline=FAR, **transaction
+    ):
         action = consent(shop, channel, final, deadline)
         packed = (signature or shop.sign(by, "Close", action)).packed
         return shop.channels.close(as_tuple(action), packed, receipt, {"from": stranger} | transaction)
@@ -69,7 +71,7 @@ def balances(shop):
     return shop.token.balanceOf(shop.payee), shop.token.balanceOf(shop.payer)
 
 
-# What is paid ---------------------------------------------------------------------------------------------------------
+# What is paid -----------------------------------------------------------------------------------------------
 
 
 def test_pays_the_rest_and_refunds(shop, opened, close):
@@ -132,7 +134,7 @@ def test_a_wallet_is_payee(ledger, wallet, client, close):
     assert shop.status(signer) == CLOSED
 
 
-# Theft ----------------------------------------------------------------------------------------------------------------
+# Theft ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("final", [20 * DOLLAR + 1, 100 * DOLLAR, 2**128 - 1])
@@ -206,7 +208,7 @@ def test_refuses_consent_of_another_domain(shop, opened, close, merchant, other)
         close(shop, opened, 0, signature=foreign.sign(merchant, "Close", consent(shop, opened, 0)))
 
 
-# State and time -------------------------------------------------------------------------------------------------------
+# State and time ---------------------------------------------------------------------------------------------
 
 
 def test_refuses_unknown_channel(shop, close):
@@ -237,7 +239,7 @@ def test_the_deadline_binds_the_payee_too(ledger, payee):
         )
 
 
-# Tokens that misbehave ------------------------------------------------------------------------------------------------
+# Tokens that misbehave --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -286,5 +288,6 @@ def test_token_cannot_reenter(with_token, ReentrantToken, merchant, close):
     again = shop.channels.claim.encode_input(shop.payee, shop.token, [shop.receipt(signer, 90 * DOLLAR)])
     shop.token.arm(shop.channels, again, {"from": shop.payer})
     close(shop, signer, 30 * DOLLAR, shop.receipt(signer, 30 * DOLLAR))
-    assert shop.token.called() and not shop.token.succeeded()
+    assert shop.token.called()
+    assert not shop.token.succeeded()
     assert shop.token.balanceOf(shop.payee) == 30 * DOLLAR

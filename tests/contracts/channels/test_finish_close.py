@@ -4,8 +4,8 @@ import pytest
 from brownie.exceptions import VirtualMachineError
 
 from anvil import next_block_at
+from channel_ledger import CLOSED, DOLLAR, NONE, OPEN, fresh_key
 from errors import reverts
-from ledger import CLOSED, DOLLAR, NONE, OPEN, fresh_key
 
 REVERT, BURN_GAS, FALSE_IF_STARVED = 1, 4, 5
 

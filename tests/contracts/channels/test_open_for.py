@@ -4,8 +4,8 @@ import pytest
 from brownie import chain
 
 from anvil import next_block_at
+from channel_ledger import DOLLAR, NO_PERMIT, NONE, OPEN, as_tuple, fresh_key
 from errors import reverts
-from ledger import DOLLAR, NO_PERMIT, NONE, OPEN, as_tuple, fresh_key
 
 
 @pytest.fixture
@@ -32,7 +32,9 @@ def test_opens_with_a_permit(gasless, send, client, signer):
 
 
 def test_opens_with_an_allowance(gasless, send, client, signer, stranger):
-    gasless.token.permit(client.address, gasless.channels, *gasless.permit(client, 100 * DOLLAR), {"from": stranger})
+    gasless.token.permit(
+        client.address, gasless.channels, *gasless.permit(client, 100 * DOLLAR), {"from": stranger}
+    )
     send(signer)
     assert gasless.status(signer) == OPEN
 
@@ -61,7 +63,9 @@ def test_refuses_permit_of_too_little(gasless, send, client, signer):
         send(signer, permit=gasless.permit(client, 99 * DOLLAR))
 
 
-@pytest.mark.parametrize("change", [{"amount": DOLLAR}, {"payee": "0x" + "11" * 20}, {"closeDelay": 60}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"amount": DOLLAR}, {"payee": "0x" + "11" * 20}, {"closeDelay": 60}], ids=str
+)
 def test_refuses_terms_that_payer_did_not_sign(gasless, send, client, signer, change):
     signature = gasless.sign(client, "Opening", gasless.opening(signer))
     with reverts("InvalidSignature", client.address):

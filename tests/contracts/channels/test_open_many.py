@@ -2,14 +2,16 @@
 
 import pytest
 
+from channel_ledger import DOLLAR, NONE, OPEN, as_tuple, fresh_key
 from errors import reverts
-from ledger import DOLLAR, NONE, OPEN, as_tuple, fresh_key
 
 BLOCK_SHARE = 2**24  # what one transaction may use (EIP-7825)
 
 
 def send(ledger, openings, signers, **transaction):
-    signatures = [ledger.sign(key, "Opening", one).compact for key, one in zip(signers, openings, strict=True)]
+    signatures = [
+        ledger.sign(key, "Opening", one).compact for key, one in zip(signers, openings, strict=True)
+    ]
     return ledger.channels.openMany(
         [as_tuple(one) for one in openings], signatures, {"from": ledger.payer, **transaction}
     )
@@ -88,7 +90,9 @@ def test_refuses_fee_on_transfer(with_token, signers, FeeToken):
 
 def test_largest_batch_fits_a_transaction(ledger):
     signers = [fresh_key() for _ in range(ledger.channels.MAX_OPENINGS())]
-    send(ledger, [ledger.opening(signer, amount=DOLLAR) for signer in signers], signers, gas_limit=BLOCK_SHARE)
+    send(
+        ledger, [ledger.opening(signer, amount=DOLLAR) for signer in signers], signers, gas_limit=BLOCK_SHARE
+    )
     states = ledger.channels.channelsOf(ledger.payee, ledger.token, [signer.address for signer in signers])
     assert [(state[1], state[5]) for state in states] == [(DOLLAR, OPEN)] * len(signers)
 

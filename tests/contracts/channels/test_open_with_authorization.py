@@ -4,8 +4,8 @@ import pytest
 from brownie import chain
 
 from anvil import next_block_at
+from channel_ledger import DOLLAR, FAR, NONE, OPEN, as_tuple, fresh_key, token_domain
 from errors import reverts
-from ledger import DOLLAR, FAR, NONE, OPEN, as_tuple, fresh_key, token_domain
 
 
 @pytest.fixture
@@ -103,14 +103,25 @@ def test_the_authorization_is_of_no_use_elsewhere(gasless, client, signer, stran
     opening = gasless.opening(signer)
     after, before, *vrs = gasless.authorization(client, "Opening", opening)
     nonce = gasless.domain.struct_hash("Opening", opening)
-    arguments = (client.address, gasless.channels, opening["amount"], after, before, nonce, *vrs, {"from": stranger})
+    arguments = (
+        client.address,
+        gasless.channels,
+        opening["amount"],
+        after,
+        before,
+        nonce,
+        *vrs,
+        {"from": stranger},
+    )
     with reverts("ERC20InvalidReceiver", gasless.channels):
         gasless.token.receiveWithAuthorization(*arguments)
     with reverts("ERC3009InvalidSignature"):
         gasless.token.transferWithAuthorization(*arguments)
 
 
-def test_refuses_token_that_only_pretends(gasless, send, with_token, signer, client, stranger, PretendingToken):
+def test_refuses_token_that_only_pretends(
+    gasless, send, with_token, signer, client, stranger, PretendingToken
+):
     """It answers every call with success, as a wrapped coin's fallback does, and moves nothing."""
     token = with_token(PretendingToken).token
     with reverts("ShortTransfer", 0, 100 * DOLLAR):

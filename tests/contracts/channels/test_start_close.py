@@ -2,8 +2,8 @@
 
 import pytest
 
+from channel_ledger import CLOSED, CLOSING, DELAY, NONE, fresh_key
 from errors import reverts
-from ledger import CLOSED, CLOSING, DELAY, NONE, fresh_key
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 from brownie import chain
 
 from anvil import next_block_at
+from channel_ledger import CLOSING, DOLLAR, FAR, NONE, as_tuple, fresh_key
 from errors import reverts
-from ledger import CLOSING, DOLLAR, FAR, NONE, as_tuple, fresh_key
 
 
 @pytest.fixture

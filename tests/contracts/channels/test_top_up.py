@@ -2,8 +2,8 @@
 
 import pytest
 
+from channel_ledger import CLOSED, CLOSING, DELAY, DOLLAR, NONE, fresh_key
 from errors import reverts
-from ledger import CLOSED, CLOSING, DELAY, DOLLAR, NONE, fresh_key
 
 MAX = 2**96 - 1
 

@@ -4,8 +4,8 @@ import pytest
 from brownie import chain
 
 from anvil import next_block_at
+from channel_ledger import CLOSING, DOLLAR, NO_PERMIT, NONE, as_tuple, fresh_key
 from errors import reverts
-from ledger import CLOSING, DOLLAR, NO_PERMIT, NONE, as_tuple, fresh_key
 
 
 @pytest.fixture
@@ -60,7 +60,9 @@ def test_refuses_without_the_payers_signature(gasless, send, client, opened):
         send(opened, payer_key=fresh_key(), permit=gasless.permit(client, 10 * DOLLAR))
 
 
-@pytest.mark.parametrize("change", [{"amount": 11 * DOLLAR}, {"salt": b"\x01" * 32}, {"deadline": 2**39}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"amount": 11 * DOLLAR}, {"salt": b"\x01" * 32}, {"deadline": 2**39}], ids=str
+)
 def test_refuses_what_was_not_signed(gasless, send, client, opened, change):
     signature = gasless.sign(client, "TopUp", gasless.top_up(opened))
     with reverts("InvalidSignature", client.address):

@@ -4,8 +4,8 @@ import pytest
 from brownie import chain
 
 from anvil import next_block_at
+from channel_ledger import CLOSING, DOLLAR, NONE, as_tuple, fresh_key
 from errors import reverts
-from ledger import CLOSING, DOLLAR, NONE, as_tuple, fresh_key
 
 
 @pytest.fixture
@@ -44,7 +44,9 @@ def test_refuses_twice(gasless, send, client, opened):
         send(opened)
 
 
-@pytest.mark.parametrize("change", [{"amount": 11 * DOLLAR}, {"salt": b"\x01" * 32}, {"deadline": 2**39}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"amount": 11 * DOLLAR}, {"salt": b"\x01" * 32}, {"deadline": 2**39}], ids=str
+)
 def test_refuses_to_pay_for_another_top_up(gasless, send, client, opened, change):
     authorization = gasless.authorization(client, "TopUp", gasless.top_up(opened))
     with reverts("ERC3009InvalidSignature"):

@@ -12,6 +12,7 @@ from signing import Domain, Signature, key
 
 DOLLAR = 10**6
 FAR = 2**40 - 1
+MAX_UINT = 2**256 - 1
 DELAY = 3600
 
 NONE, OPEN, CLOSING, CLOSED = range(4)
@@ -70,7 +71,9 @@ class Ledger:
         message = {"payee": str(self.payee), "token": self.token.address, "cumulative": cumulative}
         return cumulative, *self.sign(signer, "Receipt", message | changes).compact
 
-    def authorization(self, account: LocalAccount, primary: str, action: dict[str, Any], **changes: Any) -> tuple:
+    def authorization(
+        self, account: LocalAccount, primary: str, action: dict[str, Any], **changes: Any
+    ) -> tuple:
         """ERC-3009 arguments by which `account` pays for an Opening or a TopUp."""
         message = {
             "from": action["payer"],
@@ -100,12 +103,16 @@ class Ledger:
         """Opens a channel as the payer and returns its signer."""
         signer = signer or fresh_key()
         opening = self.opening(signer, **changes)
-        self.channels.open(as_tuple(opening), self.sign(signer, "Opening", opening).compact, {"from": self.payer})
+        self.channels.open(
+            as_tuple(opening), self.sign(signer, "Opening", opening).compact, {"from": self.payer}
+        )
         return signer
 
     def claim(self, *receipts: tuple, **transaction: Any) -> Any:
         """Claims for the payee, sent by somebody else."""
-        return self.channels.claim(self.payee, self.token, list(receipts), {"from": self.payer, **transaction})
+        return self.channels.claim(
+            self.payee, self.token, list(receipts), {"from": self.payer, **transaction}
+        )
 
     def start_close(self, signer: LocalAccount) -> Any:
         """Starts closing as the payer."""
