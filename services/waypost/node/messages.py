@@ -1,30 +1,17 @@
-"""Messages that the node keeps until they expire, in order of acceptance.
-Rows outlive their payload for a while, so that expired can be told from unknown."""
+"""Messages that the node keeps until they expire, in order of acceptance: what is admitted, at what
+price, within which quotas. Reading is in `mailboxes`, the space that messages take in `space`."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from waypost.errors import (
-    ClockSkew,
-    MessageExpired,
-    MessageUnknown,
-    QuotaExceeded,
-    RetentionOutOfRange,
-    StorageFull,
-)
-from waypost.node.backends.schema import read_meta, write_meta
+from waypost.errors import ClockSkew, QuotaExceeded, RetentionOutOfRange, StorageFull
+from waypost.node import mailboxes, space
 from waypost.node.backends.sqlite import Database
-from waypost.node.cursors import Cursors
+from waypost.node.mailboxes import Found, Page
 from waypost.protocol.messages import Message
 from waypost.protocol.prices import PriceList
 
-EVERYBODY = ""
-"""The row of `storage_used` that counts for all channels together."""
-FORGOTTEN = "forgotten"
-"""Fact about the store: the latest sequence number whose row is gone altogether."""
-AT_ONCE = 200
-"""Messages that one write expires, so that other writes need not wait long."""
 NANOSECONDS = 10**9
 
 
@@ -53,48 +40,6 @@ class Stored:
     expires: int
     sequence: int
     cost: int
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of a mailbox's list."""
-
-    id: bytes
-    topic: str
-    size: int
-    timestamp_ns: int
-    expires: int
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """`cursor` asks for what comes next. `pruned_before`, a cursor too, is set when messages after
-    the cursor that was asked with have expired meanwhile; none of them is later than it says."""
-
-    entries: list[Entry]
-    cursor: str
-    pruned_before: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class KeptMessage:
-    """A message and when it expires."""
-
-    message: Message
-    expires: int
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The messages in the order they were asked for, and why others are missing."""
-
-    messages: list[KeptMessage]
-    missing: dict[bytes, MessageUnknown | MessageExpired]
-
-    @property
-    def size(self) -> int:
-        """Bytes that fetching is billed by."""
-        return sum(kept.message.size for kept in self.messages)
 
 
 class MessageStore:
@@ -137,10 +82,10 @@ class MessageStore:
             connection.execute("UPDATE messages SET expires = ? WHERE id = ?", (expires, id))
             return Stored(id, size, live["accepted"], expires, live["sequence"], cost)
         if row is not None:  # expired: it is accepted anew, under a new sequence number
-            _drop(connection, [row["sequence"]])
+            space.drop(connection, [row["sequence"]])
             connection.execute("DELETE FROM messages WHERE id = ?", (id,))
         self._check_quotas(connection, signer, size)
-        _count(connection, signer, size)
+        space.count(connection, signer, size)
         sequence = connection.execute(
             "INSERT INTO messages (id, topic, timestamp_ns, size, signer, accepted, expires, meta, payload)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -167,26 +112,28 @@ class MessageStore:
         A cursor belongs to the topics that it was made for. Raises InvalidCursor.
         """
         distinct = tuple(dict.fromkeys(topics))
-        return await self._db.read(lambda connection: _list(connection, distinct, cursor, limit, now))
+        return await self._db.read(
+            lambda connection: mailboxes.list_entries(connection, distinct, cursor, limit, now)
+        )
 
     async def get(self, ids: Iterable[bytes], now: int) -> Found:
         """The messages with these ids."""
         distinct = tuple(dict.fromkeys(ids))
-        return await self._db.read(lambda connection: _get(connection, distinct, now))
+        return await self._db.read(lambda connection: mailboxes.get_messages(connection, distinct, now))
 
     async def used_bytes(self) -> int:
         """Bytes kept for all channels, as billed."""
-        return await self._db.read(lambda connection: _used(connection, EVERYBODY))
+        return await self._db.read(lambda connection: space.used(connection, space.EVERYBODY))
 
     # ---- Expiring ----
 
     async def prune(self, now: int) -> int:
         """Frees the payloads of expired messages, forgets old ones; returns how many were freed."""
         freed = 0
-        while count := await self._db.write(lambda connection: _expire(connection, now)):
+        while count := await self._db.write(lambda connection: space.expire(connection, now)):
             freed += count
         before = now - self._limits.remember_seconds
-        while await self._db.write(lambda connection: _forget(connection, before)):
+        while await self._db.write(lambda connection: space.forget(connection, before)):
             pass
         return freed
 
@@ -217,7 +164,7 @@ class MessageStore:
         return None
 
     def _check_quotas(self, connection: sqlite3.Connection, signer: str, size: int) -> None:
-        used = _used(connection, signer)
+        used = space.used(connection, signer)
         if used + size > self._limits.channel_quota_bytes:
             raise QuotaExceeded(
                 f"The channel keeps {used} bytes here;"
@@ -226,7 +173,7 @@ class MessageStore:
                 given=size,
                 maximum=self._limits.channel_quota_bytes,
             )
-        if _used(connection, EVERYBODY) + size > self._limits.quota_bytes:
+        if space.used(connection, space.EVERYBODY) + size > self._limits.quota_bytes:
             raise StorageFull("The node stores no more until messages expire.", given=size)
 
 
@@ -239,97 +186,3 @@ def _find(connection: sqlite3.Connection, id: bytes) -> sqlite3.Row | None:
 
 def _cost(prices: PriceList, size: int, seconds: int) -> int:
     return prices.store_cost(size, seconds) if seconds > 0 else 0
-
-
-def _list(
-    connection: sqlite3.Connection, topics: Sequence[str], cursor: str | None, limit: int, now: int
-) -> Page:
-    cursors = Cursors(connection)
-    after = 0 if cursor is None else cursors.decode(cursor)
-    found: list[sqlite3.Row] = []
-    pruned = 0
-    for topic in topics:
-        found += connection.execute(
-            "SELECT sequence, id, topic, size, timestamp_ns, expires FROM messages"
-            " WHERE topic = ? AND sequence > ? AND expires > ? ORDER BY sequence LIMIT ?",
-            (topic, after, now, limit + 1),
-        )
-        last = connection.execute(
-            "SELECT max(sequence) FROM messages WHERE topic = ? AND sequence > ? AND expires <= ?",
-            (topic, after, now),
-        ).fetchone()[0]
-        pruned = max(pruned, last or 0)
-    if (forgotten := int(read_meta(connection, FORGOTTEN))) > after:
-        pruned = max(pruned, forgotten)
-    found.sort(key=lambda row: row["sequence"])
-    page = found[:limit]
-    # A reader that has seen everything continues from now: what others' topics forget is not its loss.
-    end = page[-1]["sequence"] if len(found) > limit else cursors.latest
-    missed = cursor is not None and pruned > 0
-    return Page(
-        [Entry(r["id"], r["topic"], r["size"], r["timestamp_ns"], r["expires"]) for r in page],
-        cursors.encode(end),
-        cursors.encode(pruned) if missed else None,
-    )
-
-
-def _get(connection: sqlite3.Connection, ids: Sequence[bytes], now: int) -> Found:
-    found = Found([], {})
-    for id in ids:
-        row = connection.execute(
-            "SELECT topic, timestamp_ns, expires, meta, payload FROM messages WHERE id = ?", (id,)
-        ).fetchone()
-        if row is None:
-            found.missing[id] = MessageUnknown(id="0x" + id.hex())
-        elif row["expires"] <= now:
-            found.missing[id] = MessageExpired(id="0x" + id.hex(), expires=row["expires"])
-        else:
-            message = Message(row["topic"], row["payload"], row["timestamp_ns"], row["meta"])
-            found.messages.append(KeptMessage(message, row["expires"]))
-    return found
-
-
-def _expire(connection: sqlite3.Connection, now: int) -> int:
-    rows = connection.execute(
-        "SELECT sequence FROM messages WHERE expires <= ? AND payload IS NOT NULL LIMIT ?", (now, AT_ONCE)
-    )
-    return _drop(connection, [row["sequence"] for row in rows])
-
-
-def _drop(connection: sqlite3.Connection, sequences: Sequence[int]) -> int:
-    """Frees payloads that are still there; their rows stay. Returns how many."""
-    dropped = 0
-    for sequence in sequences:
-        for row in connection.execute(
-            "UPDATE messages SET meta = NULL, payload = NULL WHERE sequence = ? AND payload IS NOT NULL"
-            " RETURNING signer, size",
-            (sequence,),
-        ).fetchall():
-            _count(connection, row["signer"], -row["size"])
-            dropped += 1
-    return dropped
-
-
-def _forget(connection: sqlite3.Connection, before: int) -> int:
-    rows = connection.execute(
-        "DELETE FROM messages WHERE sequence IN"
-        " (SELECT sequence FROM messages WHERE expires <= ? AND payload IS NULL LIMIT ?) RETURNING sequence",
-        (before, AT_ONCE),
-    ).fetchall()
-    latest = max((row["sequence"] for row in rows), default=0)
-    if latest > int(read_meta(connection, FORGOTTEN)):
-        write_meta(connection, FORGOTTEN, str(latest))
-    return len(rows)
-
-
-def _used(connection: sqlite3.Connection, signer: str) -> int:
-    row = connection.execute("SELECT bytes FROM storage_used WHERE signer = ?", (signer,)).fetchone()
-    return 0 if row is None else int(row["bytes"])
-
-
-def _count(connection: sqlite3.Connection, signer: str, size: int) -> None:
-    connection.executemany(
-        "INSERT INTO storage_used (signer, bytes) VALUES (?, ?)"
-        " ON CONFLICT (signer) DO UPDATE SET bytes = bytes + excluded.bytes",
-        ((signer, size), (EVERYBODY, size)),
-    )

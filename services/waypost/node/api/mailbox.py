@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from waypost.node.api import models
 from waypost.node.api.access import PAYING, Buyer, NodeHere
 from waypost.node.api.errors import PAID, problems
-from waypost.node.messages import Found, Page
+from waypost.node.mailboxes import Found, Page
 
 router = APIRouter(tags=["mailbox"])
 
