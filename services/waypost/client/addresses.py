@@ -2,7 +2,6 @@
 bytes."""
 
 import base64
-import binascii
 import hashlib
 
 from waypost.errors import InvalidAddress
@@ -22,7 +21,7 @@ def decode(address: str) -> bytes:
     text = address.strip().lower()
     try:
         data = base64.b32decode(text.removeprefix(PREFIX).upper()) if text.startswith(PREFIX) else b""
-    except binascii.Error:
+    except ValueError:  # letters outside of base32, or outside of ASCII
         data = b""
     key, checksum = data[:KEY_BYTES], data[KEY_BYTES:]
     if len(data) != KEY_BYTES + CHECKSUM_BYTES or checksum != _checksum(key):

@@ -69,8 +69,7 @@ class Books:
 
         Raises NodeDisagrees after a stop, SpendingLimitExceeded, DepositExhausted; then nothing changed.
         """
-        if self.stopped:
-            raise NodeDisagrees(f"Nothing more is signed for this node: {self.stopped}")
+        self.require_trust()
         needed = self.spent + self.reserved + cost
         if needed > self.signed:
             self.signed = self._raised(needed, min_receipt)
@@ -78,6 +77,11 @@ class Books:
         reservation = Reservation(cost, attach, self.paid, self.spent)
         self.reserved += cost
         return reservation
+
+    def require_trust(self) -> None:
+        """Raises NodeDisagrees after a stop."""
+        if self.stopped:
+            raise NodeDisagrees(f"Nothing more is signed for this node: {self.stopped}")
 
     def settle(self, reservation: Reservation, *, charged: int, paid: int, spent: int) -> None:
         """Book an answer, if it can be true. Raises NodeDisagrees, stops, and keeps the price set aside

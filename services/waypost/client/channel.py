@@ -184,9 +184,11 @@ class Channel:
         return await self._sessions.call(await self.node(), method, path, body)
 
     async def reconcile(self) -> None:
-        """Settle what became of requests without an answer, before anything more is signed."""
+        """Take over the node's accounts, if they can be true. Raises NodeDisagrees, and why it cannot be
+        asked."""
         async with self._quiet:
-            await self._settle_doubts()
+            await self._quiet.wait_for(lambda: self._busy == 0)
+            await self._take_over()
 
     def require_open(self) -> None:
         """Raises ChannelMissing unless the channel is open."""
@@ -279,7 +281,10 @@ class Channel:
         async with self._quiet:
             self.require_open()
             if self.books.doubtful:
-                await self._settle_doubts()
+                # What became of requests without an answer is settled before anything more is signed.
+                await self._quiet.wait_for(lambda: self._busy == 0)
+                if self.books.doubtful:  # unless another task was first
+                    await self._take_over()
             self._busy += 1
 
     async def _leave(self) -> None:
@@ -287,11 +292,8 @@ class Channel:
             self._busy -= 1
             self._quiet.notify_all()
 
-    async def _settle_doubts(self) -> None:
-        """Needs `_quiet`, so that no request starts meanwhile."""
-        await self._quiet.wait_for(lambda: self._busy == 0)
-        if not self.books.doubtful:
-            return  # another task was first
+    async def _take_over(self) -> None:
+        """Needs `_quiet` and nothing under way."""
         answer = await self.ask()
         try:
             self.books.observe_claim(answer.claimed)
@@ -310,6 +312,7 @@ class Channel:
         verifier = self._context.deployment.verifier(self.payee)
         try:
             signature = Signature.from_hex(answer.receipt.signature)
-            return verifier.verify(answer.receipt.cumulative, signature, self.signer).cumulative
+            verifier.verify(answer.receipt.cumulative, signature, self.signer)
         except ProtocolError as error:
             raise InvalidAnswer(f"The node shows a receipt that we did not sign: {error}") from None
+        return answer.receipt.cumulative

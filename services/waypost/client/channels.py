@@ -42,11 +42,21 @@ class PaymentChannels:
         ]
 
     def at(self, operator: ChecksumAddress) -> Channel:
-        """The channel that pays this node: of several, the one with most left. Raises ChannelMissing."""
+        """The channel that pays this node: of several, the one with most left.
+
+        Raises ChannelMissing, or NodeDisagrees when nothing more is signed for the node.
+        """
         found = [channel for channel in self.open_channels() if channel.record.operator == operator]
         if not found:
+            self.explain(operator)
             raise ChannelMissing(f"There is no open channel with {operator}.", operator=operator)
         return max(found, key=lambda channel: channel.books.available)
+
+    def explain(self, operator: ChecksumAddress | None = None) -> None:
+        """Raises NodeDisagrees if a channel (with this node) is open and was stopped."""
+        for channel in self.all():
+            if channel.record.status == "open" and operator in (None, channel.record.operator):
+                channel.books.require_trust()
 
     def by_signer(self, signer: ChecksumAddress) -> Channel:
         """The channel that this address names. Raises ChannelMissing."""

@@ -13,7 +13,7 @@ from waypost.chain.manifest import Manifest
 from waypost.chain.registry import Registry
 from waypost.chain.token import Token
 from waypost.client.store import Identity
-from waypost.errors import DeploymentMismatch, RpcFailed
+from waypost.errors import RpcFailed
 from waypost.protocol.eip712 import Domain, channels_domain, node_domain
 from waypost.protocol.receipts import ReceiptVerifier
 
@@ -35,19 +35,14 @@ class Deployment:
         Raises WrongChain, WrongContract, DeploymentMismatch, or why the endpoint does not answer.
         """
         await verify(connection, manifest)
-        registry = Registry(connection, manifest.registry)
-        token = await registry.token()
-        if token != manifest.token:
-            sentence = f"The registry's token is {token}, the manifest's is {manifest.token}."
-            raise DeploymentMismatch(sentence, given=manifest.token, found=token)
         genesis = await connection.block(0)
         if genesis is None:
             raise RpcFailed("The RPC endpoint does not know the chain's first block.")
         return cls(
             connection=connection,
             channels=Channels(connection, manifest.channels),
-            registry=registry,
-            token=Token(connection, token),
+            registry=Registry(connection, manifest.registry),
+            token=Token(connection, manifest.token),
             genesis=genesis.hash,
         )
 

@@ -120,7 +120,7 @@ class Nodes:
 
     async def survey(self) -> dict[ChecksumAddress, Node | WaypostError]:
         """Every staked store node of the registry, with what is wrong with those that cannot be used."""
-        listed = [entry async for entry in self._deployment.registry.nodes(Services.STORE)]
+        listed = [entry async for entry in self._deployment.registry.nodes(int(Services.STORE))]
         found = await self._probe(listed)
         return {entry.operator: result for entry, result in zip(listed, found, strict=True)}
 
@@ -130,7 +130,7 @@ class Nodes:
         Raises NoNodesFound, naming what was wrong with the others, when there are fewer.
         """
         listed = [
-            e async for e in self._deployment.registry.nodes(Services.STORE) if e.operator not in exclude
+            e async for e in self._deployment.registry.nodes(int(Services.STORE)) if e.operator not in exclude
         ]
         draw = random.SystemRandom()
         # Efraimidis-Spirakis: sorting by u^(1/weight) is a weighted draw without replacement.

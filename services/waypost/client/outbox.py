@@ -97,6 +97,7 @@ class Outbox:
             return [self._channels.at(operator) for operator in operators]
         open_at = {channel.record.operator for channel in self._channels.open_channels()}
         if not open_at:
+            self._channels.explain()
             raise ChannelMissing("There is no open channel to pay with: open one first.")
         return [self._channels.at(operator) for operator in sorted(open_at)]
 

@@ -91,7 +91,7 @@ class NodeClient:
         if response.headers.get("content-encoding", "identity") != "identity":
             raise self._invalid("is compressed, which was not asked for")
         chunks = bytearray()
-        async for chunk in response.aiter_raw():
+        async for chunk in response.aiter_bytes():
             chunks += chunk
             if len(chunks) > max_bytes:
                 raise self._invalid(f"is longer than {max_bytes} bytes")
