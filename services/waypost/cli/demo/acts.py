@@ -117,6 +117,10 @@ async def fetch(stage: Stage) -> None:
     stage.verified = sum(
         stage.stored.get(received.message.id) == received.plaintext.decode() for received in fetched.messages
     )
+    if not stage.verified == stage.fetched == len(stage.stored):
+        raise DemoFailed(
+            f"Of {len(stage.stored)} messages {stage.fetched} came and {stage.verified} were right."
+        )
     stage.narrator.fact(f"Bob fetched {stage.fetched} messages; {stage.verified} are what Alice wrote")
 
 

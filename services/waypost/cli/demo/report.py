@@ -42,8 +42,7 @@ class Report:
     @property
     def good(self) -> bool:
         """Whether every figure agrees and every cheat was refused."""
-        books = all(row.agrees for row in self.rows)
-        return books and all(self.cheats.values()) and self.fetched == self.verified
+        return all(row.agrees for row in self.rows) and all(self.cheats.values())
 
     def to_json(self) -> dict[str, Any]:
         """What the demo prints last under --json."""
