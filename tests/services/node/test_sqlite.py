@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 from tests.services.node.books import IDENTITY, address, open_database
 
-from waypost.errors import DataCorrupt, DataInUse, DataOfAnotherChain, DataTooNew, NodeNotReady, StorageFull
+from waypost.errors import (
+    DataCorrupt,
+    DataInUse,
+    DataOfAnotherChain,
+    DataTooNew,
+    InvalidConfig,
+    NodeNotReady,
+    StorageFull,
+)
 from waypost.node.backends import writer
 from waypost.node.backends.schema import MIGRATIONS, read_meta
 from waypost.node.backends.sqlite import FILE, Database
@@ -180,8 +188,9 @@ async def test_closing_finishes_what_was_submitted(tmp_path: Path) -> None:
     await db.close()
     await db.close()
     await asyncio.gather(*tasks)
-    with pytest.raises(NodeNotReady):
-        await db.write(insert("late"))
+    for use in (db.write, db.read):
+        with pytest.raises(NodeNotReady):
+            await use(insert("late"))
     async with open_database(tmp_path) as again:
         assert len(await facts(again)) == 20
 
@@ -250,6 +259,14 @@ def test_files_that_are_no_node_database_are_refused_and_left_alone(tmp_path: Pa
     with pytest.raises(DataCorrupt, match="no database of a Waypost node"):
         open_database(tmp_path)
     assert file.read_bytes() == before
+
+
+def test_places_that_are_no_folders_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "node" / FILE).mkdir(parents=True)
+    for place in ("file", "file/below", "node"):
+        with pytest.raises(InvalidConfig, match="cannot be"):
+            open_database(tmp_path / place)
 
 
 async def test_damage_is_noticed(tmp_path: Path) -> None:

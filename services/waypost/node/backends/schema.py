@@ -88,7 +88,8 @@ CREATE TABLE claims (
 ) STRICT;
 CREATE TABLE openings (
     transaction_id INTEGER PRIMARY KEY, signer TEXT NOT NULL, payer TEXT NOT NULL, digest BLOB NOT NULL,
-    price TEXT NOT NULL, cumulative TEXT NOT NULL, signature BLOB NOT NULL, credited INTEGER NOT NULL DEFAULT 0
+    price TEXT NOT NULL, cumulative TEXT NOT NULL, signature BLOB NOT NULL,
+    credited INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX openings_of_signer ON openings (signer);
 CREATE INDEX openings_of_payer ON openings (payer);

@@ -3,6 +3,7 @@ The folder is locked while it is open, and its file says which chain, contracts 
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
 
-from waypost.errors import DataInUse
+from waypost.errors import DataInUse, InvalidConfig, NodeNotReady, StorageFull
 from waypost.node.backends.schema import Identity, prepare
 from waypost.node.backends.writer import Work, Writer, explain
 
@@ -25,14 +26,13 @@ READERS = 4
 class Database:
     """Opens `folder`, making it when it is missing.
 
-    Raises DataInUse (another process has it open), DataOfAnotherChain, DataCorrupt (the file is damaged or no
-    database of a node), DataTooNew and StorageFull.
+    Raises DataInUse (another process has it open), DataOfAnotherChain, DataCorrupt (the file is damaged
+    or no database of a node), DataTooNew, StorageFull, or InvalidConfig for a folder that is no use.
     """
 
     def __init__(self, folder: Path, identity: Identity) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = folder / FILE
-        self._lock = _lock(folder / LOCK)
+        self._lock = _lock(folder)
         try:
             self._connection = _prepared(self._path, identity)
         except BaseException:
@@ -52,10 +52,12 @@ class Database:
         it shares the transaction with other writes, and runs a second time, alone, when that fails.
         Cancelling the caller does not take the write back. Raises StorageFull when the disk is full.
         """
+        self._check_open()
         return await self._writer.submit(work)
 
     async def read(self, work: Work[T]) -> T:
         """Runs `work` on one consistent snapshot, beside any write."""
+        self._check_open()
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
     @property
@@ -79,6 +81,10 @@ class Database:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise NodeNotReady("The node is shutting down.")
 
     def _read(self, work: Work[T]) -> T:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -118,16 +124,25 @@ def _prepared(path: Path, identity: Identity) -> sqlite3.Connection:
             connection = stack.enter_context(contextlib.closing(connect(path)))
             prepare(connection, path, identity)
         except sqlite3.Error as error:
-            raise explain(error) from error
+            reason = explain(error)
+            if isinstance(reason, sqlite3.Error):
+                reason = InvalidConfig(f"{path} cannot be opened: {error}.", path=str(path))
+            raise reason from error
         stack.pop_all()
         return connection
 
 
-def _lock(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _lock(folder: Path) -> int:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"There is no room for {folder}.", folder=str(folder)) from error
+        raise InvalidConfig(f"{folder} cannot be used: {error.strerror}.", folder=str(folder)) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise DataInUse(f"Another process uses {path.parent}.", folder=str(path.parent)) from None
+        raise DataInUse(f"Another process uses {folder}.", folder=str(folder)) from None
     return descriptor

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from waypost.errors import DataCorrupt, NodeNotReady, StorageFull
+from waypost.errors import DataCorrupt, StorageFull
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -50,23 +50,18 @@ class Writer(threading.Thread):
         super().__init__(name="waypost-writer", daemon=True)
         self._connection = connection
         self._queue: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
-        self._stopped = False
         self.commits = 0
         self.writes = 0
 
     def submit(self, work: Work[T]) -> asyncio.Future[T]:
         """A future of `work`'s result, resolved after its commit. Cancelling it takes nothing back."""
-        if self._stopped:
-            raise NodeNotReady("The node is shutting down.")
         job = _Job(work, asyncio.get_running_loop())
         self._queue.put(job)
         return job.future
 
     def stop(self) -> None:
-        """Finishes the writes that were submitted, then ends the thread. Blocks."""
-        if not self._stopped:
-            self._stopped = True
-            self._queue.put(None)
+        """Finishes the writes that were submitted, then ends the thread. Blocks; submit nothing after."""
+        self._queue.put(None)
         self.join()
 
     def run(self) -> None:

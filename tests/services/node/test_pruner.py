@@ -1,0 +1,55 @@
+"""The pruner clears everything away, and outlives a full disk."""
+
+import asyncio
+
+import pytest
+from tests.services.node.books import NODE_DOMAIN, OPERATOR, Blocks, Clock, opened, signed
+from tests.services.node.test_messages import INBOX, LIMITS, Sender
+from tests.services.node.test_sessions import ALICE, asked
+
+from waypost.errors import StorageFull
+from waypost.node.answers import KEPT, Idempotency
+from waypost.node.backends.sqlite import Database
+from waypost.node.ledger import Charge, Ledger
+from waypost.node.messages import MessageStore
+from waypost.node.pruner import Pruner
+from waypost.node.sessions import Sessions
+from waypost.protocol.prices import HOUR
+
+TABLES = ("messages", "session_nonces", "sessions", "answers")
+
+
+async def rows(db: Database) -> list[int]:
+    def count(table: str) -> str:
+        return f"SELECT count(*) FROM {table}"
+
+    return await db.read(lambda c: [c.execute(count(table)).fetchone()[0] for table in TABLES])
+
+
+async def test_every_kind_is_pruned(
+    db: Database, ledger: Ledger, blocks: Blocks, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, sessions = MessageStore(db, LIMITS), Sessions(db, NODE_DOMAIN, OPERATOR)
+    await blocks.mine(opened("alice", 100))
+    await Sender(db, store, clock).put_new(topic=INBOX)
+    await sessions.open(ALICE, *asked(clock), clock.now)
+    request = Charge(ALICE, lambda _: (1, None), signed("alice", 1), idempotency=Idempotency("key", b""))
+    await ledger.charge(request)
+    assert await rows(db) == [1, 1, 1, 1]
+    clock.now += HOUR + max(LIMITS.remember_seconds, KEPT)
+
+    prune, failed, done = ledger.prune, asyncio.Event(), asyncio.Event()
+
+    async def prune_on_a_full_disk() -> None:
+        if not failed.is_set():
+            failed.set()
+            raise StorageFull
+        await prune()
+        done.set()
+
+    monkeypatch.setattr(ledger, "prune", prune_on_a_full_disk)
+    task = asyncio.create_task(Pruner(store, sessions, ledger, clock, interval=0).run())
+    await asyncio.wait({task, asyncio.create_task(done.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    assert not task.done()
+    assert await rows(db) == [0, 0, 0, 0]
+    task.cancel()
