@@ -16,7 +16,7 @@ from waypost.protocol.fields import Fields
 REQUIRED = ("Channels", "NodeRegistry")
 
 
-class InvalidManifest(ProtocolError):
+class _Malformed(ProtocolError):
     """The manifest is malformed."""
 
 
@@ -44,7 +44,7 @@ class Deployment:
     @classmethod
     def from_json(cls, value: object) -> Self:
         """The reverse. Raises a ProtocolError."""
-        fields = Fields(value, InvalidManifest)
+        fields = Fields(value, _Malformed)
         return cls(
             address=fields.address("address"),
             block=fields.integer("block"),
@@ -93,7 +93,7 @@ class Manifest:
     def from_json(cls, value: object) -> Self:
         """The reverse. Raises InvalidConfig."""
         try:
-            fields = Fields(value, InvalidManifest)
+            fields = Fields(value, _Malformed)
             listed = fields.raw("contracts")
             if not isinstance(listed, Mapping) or any(name not in listed for name in REQUIRED):
                 raise fields.fault("contracts", f"an object with {' and '.join(REQUIRED)}")
@@ -136,5 +136,5 @@ class Manifest:
 
 def _argument(value: object) -> str | int:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise InvalidManifest("A constructor argument is a string or an integer.")
+        raise _Malformed("A constructor argument is a string or an integer.")
     return value

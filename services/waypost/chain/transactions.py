@@ -37,6 +37,7 @@ ATTEMPTS = 4
 MAX_GAS = 2**24  # EIP-7825
 POLL_FIRST, POLL_LAST = 0.05, 2.0
 NONCE_CONFLICTS = 3
+DOUBTS = 3
 
 # What nodes say; the words are all there is (geth, reth, erigon, nethermind, besu, anvil).
 _KNOWN = ("already known", "known transaction", "alreadyknown", "already imported", "already exists")
@@ -132,19 +133,24 @@ class Sender:
         """Waits until it, or one of its replacements, is in a block (`confirmations=1`) or deeper.
         An endpoint that forgot it is given it again.
 
-        Raises TransactionReverted, or TransactionStuck after `timeout` seconds.
+        Raises TransactionReverted, TransactionReplaced, or TransactionStuck after `timeout` seconds.
         """
         offered = [transaction] if isinstance(transaction, SignedTransaction) else list(transaction)
         deadline = time.monotonic() + timeout
-        pause = POLL_FIRST
+        pause, doubts = POLL_FIRST, 0
         while True:
             problem: ChainError | None = None
             try:
                 receipt = await self._poll(offered, confirmations, resend=pause == POLL_LAST)
                 if receipt is not None:
                     break
+                doubts = 0
             except (RpcUnreachable, RpcFailed) as error:
                 problem = error  # an endpoint may be away for a while
+            except TransactionReplaced:
+                doubts += 1  # or be several machines that do not agree yet
+                if doubts == DOUBTS:
+                    raise
             if time.monotonic() >= deadline:
                 raise problem or _stuck(offered, timeout)
             await asyncio.sleep(pause)
@@ -264,11 +270,9 @@ class Sender:
                 head = await self.connection.head()
                 deep = head.number - receipt.block_number + 1 >= confirmations
                 return receipt if deep else None
-        if mined > nonce:
-            # Asked in this order, the receipt would be there; unless the endpoint is several machines.
-            if resend:
-                raise _replaced(offered[-1])
-        elif resend and not await self.connection.knows(offered[-1].hash):
+        if resend and mined > nonce:  # asked before the receipt, which would be there
+            raise _replaced(offered[-1])
+        if resend and not await self.connection.knows(offered[-1].hash):
             await self.broadcast(offered[-1])
         return None
 
@@ -290,7 +294,12 @@ class Sender:
 
 
 def _fields(raw: bytes) -> dict[str, Any]:
-    fields: dict[str, Any] = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+    try:
+        fields: dict[str, Any] = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+    except Exception as error:  # the decoder lets through whatever its parts raise
+        raise ValueError("these bytes are no EIP-1559 transaction") from error
+    if fields["type"] != 2:
+        raise ValueError("this is no EIP-1559 transaction")
     unsigned = {name: value for name, value in fields.items() if name not in ("v", "r", "s")}
     return unsigned | {"to": checksum(bytes(fields["to"])), "data": bytes(fields["data"])}
 

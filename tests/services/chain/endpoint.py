@@ -1,7 +1,7 @@
 """An RPC endpoint that says what a test tells it to, in front of a real one; and plain requests to any."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 import httpx
@@ -76,6 +76,14 @@ async def ask(url: str, method: str, *params: Any) -> Any:
     answer = (await post(url, {"jsonrpc": "2.0", "id": 1, "method": method, "params": params})).json()
     assert "error" not in answer, answer
     return answer["result"]
+
+
+async def until(check: Callable[[], Awaitable[bool]]) -> None:
+    """Returns when the check holds; fails the test if that takes half a minute."""
+    async with asyncio.timeout(30):
+        while True:
+            if await check():
+                return
 
 
 async def refusal(url: str, method: str, *params: Any) -> Any:

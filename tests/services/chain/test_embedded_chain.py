@@ -144,7 +144,7 @@ async def test_calls_answer_and_revert_like_elsewhere(web3: AsyncWeb3[Any], acco
     with pytest.raises(Web3RPCError, match="out of gas"):
         await web3.eth.call({"to": spinning, "gas": 50_000})
     poor = Account.create().address
-    with pytest.raises(Web3RPCError, match="invalid call"):
+    with pytest.raises(Web3RPCError, match="insufficient funds"):
         await web3.eth.call({"from": poor, "to": FRIEND, "value": 1})  # type: ignore[typeddict-item]
 
 

@@ -172,11 +172,13 @@ class Machine:
     def call(self, message: Message, timestamp: int, block: Block | None = None) -> ComputationAPI:
         """Executes a message in the block that would follow, leaving no trace.
 
-        Raises ValidationError if the sender cannot do it at all, e.g. lacks the value that it sends.
+        Raises ValidationError if the sender cannot do it at all, as when it lacks the value that it sends.
         """
         # Calls pay no gas, so there is no base fee either, as in other clients.
         header = self.next_header(timestamp, block).copy(base_fee_per_gas=0)
         state = self._chain.get_vm(header).state
+        if state.get_balance(message.sender) < message.value:
+            raise ValidationError("insufficient funds for transfer")
         transaction = PragueVM.create_unsigned_transaction(
             nonce=state.get_nonce(message.sender),
             gas_price=0,

@@ -170,7 +170,7 @@ class Rpc:
         try:
             computation = self._machine.call(message, self._time_after(block), block)
         except ValidationError as error:
-            raise RpcError(REJECTED, f"invalid call: {error}") from None
+            raise RpcError(REJECTED, str(error)) from None
         if computation.is_error:
             raise _failure(computation)
         return formats.data(computation.output)
@@ -180,7 +180,7 @@ class Rpc:
         try:
             found = self._machine.estimate(message, self._time_after(block), block)
         except ValidationError as error:
-            raise RpcError(REJECTED, f"invalid call: {error}") from None
+            raise RpcError(REJECTED, str(error)) from None
         if not isinstance(found, int):
             raise _failure(found)
         return formats.quantity(found)
