@@ -79,6 +79,8 @@ class ChannelAccount:
     @property
     def lost(self) -> int:
         """Service that was given and that nothing pays for any more."""
+        if self.status is Status.OPENING and self.opened_block:
+            return 0  # an opening was paid for that only has to grow deeper
         return max(0, self.spent - self.earned)
 
 

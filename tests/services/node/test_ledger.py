@@ -291,6 +291,24 @@ async def test_deposits_count_when_they_are_deep_enough(db: Database, clock: Clo
     assert (await account_of(ledger, "alice")).deposited == 100  # too shallow again
 
 
+async def test_an_opening_is_paid_for_before_its_deposit_counts(db: Database, clock: Clock) -> None:
+    ledger = open_ledger(db, clock, confirmations=3)
+    blocks = Blocks(db, ledger)
+    await blocks.mine(books.opened("alice", 100))
+    await db.write(lambda c: ledger.credit(c, ALICE, signed("alice", 40), 30))
+    await db.write(lambda c: ledger.credit(c, ALICE, signed("alice", 20), 5))
+    account = await account_of(ledger, "alice")
+    assert (account.paid, account.spent, account.balance, account.lost) == (40, 35, -35, 0)
+    assert account.receipt == signed("alice", 40)
+    await blocks.mine(count=3)
+    account = await account_of(ledger, "alice")
+    assert (account.balance, account.lost) == (5, 0)
+    await blocks.undo(4)
+    assert (await account_of(ledger, "alice")).lost == 35  # the opening is gone
+    with pytest.raises(ChannelUnknown):
+        await db.write(lambda c: ledger.credit(c, BOB, signed("bob", 1), 1))
+
+
 async def test_claims_count_at_once_and_are_final_later(db: Database, clock: Clock) -> None:
     ledger = open_ledger(db, clock, confirmations=2)
     blocks = Blocks(db, ledger)
