@@ -1,4 +1,4 @@
-"""The demo as another program sees it: its figures are computed again from the chain, with nothing of ours."""
+"""The demo as another program sees it: figures are computed again from the chain, with nothing of ours."""
 
 import json
 import os

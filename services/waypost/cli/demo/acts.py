@@ -119,7 +119,7 @@ async def fetch(stage: Stage) -> None:
     )
     if not stage.verified == stage.fetched == len(stage.stored):
         raise DemoFailed(
-            f"Of {len(stage.stored)} messages {stage.fetched} came and {stage.verified} were right."
+            f"Of {len(stage.stored)} messages {stage.fetched} came, {stage.verified} were right."
         )
     stage.narrator.fact(f"Bob fetched {stage.fetched} messages; {stage.verified} are what Alice wrote")
 
