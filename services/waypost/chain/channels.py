@@ -162,10 +162,6 @@ class Channels(Contract):
         """What `owner` can withdraw after refused transfers."""
         return int(await self._read("credit", owner, token))
 
-    async def total(self, token: ChecksumAddress) -> int:
-        """All that the contract owes in this token."""
-        return int(await self._read("total", token))
-
     async def close_delays(self) -> tuple[int, int]:
         """The shortest and the longest close delay that an opening may have."""
         return int(await self._read("minCloseDelay")), int(await self._read("maxCloseDelay"))

@@ -7,6 +7,7 @@ from typing import Any
 from eth_abi import decode
 from eth_abi.exceptions import DecodingError
 from eth_utils.abi import collapse_if_tuple, function_abi_to_4byte_selector
+from eth_utils.address import to_checksum_address
 
 from waypost.chain import artifacts
 from waypost.errors import JSON, TransactionReverted
@@ -44,8 +45,8 @@ def explain(data: bytes) -> Revert | None:
         values = decode(types, data[4:])
     except DecodingError:
         return Revert(error["name"], {})
-    names = (field["name"] for field in error["inputs"])
-    return Revert(error["name"], {n: _to_json(v) for n, v in zip(names, values, strict=True)})
+    arguments = zip(error["inputs"], values, strict=True)
+    return Revert(error["name"], {field["name"]: _to_json(field["type"], v) for field, v in arguments})
 
 
 def reverted(data: object, call: str) -> TransactionReverted:
@@ -72,9 +73,11 @@ def _bytes(data: object) -> bytes:
         return b""
 
 
-def _to_json(value: object) -> JSON:
+def _to_json(kind: str, value: Any) -> JSON:
+    if kind == "address":
+        return to_checksum_address(value)
     if isinstance(value, bytes):
         return "0x" + value.hex()
-    if isinstance(value, bool) or not isinstance(value, int):
-        return str(value) if not isinstance(value, bool) else value
-    return value if value < 2**53 else str(value)
+    if isinstance(value, bool) or (isinstance(value, int) and value < 2**53):
+        return value
+    return str(value)
