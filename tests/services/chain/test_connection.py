@@ -1,5 +1,6 @@
 """RPC endpoints that are away, confused or lying: each fault is one clear error, and reads are retried."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -222,3 +223,16 @@ async def test_a_contract_cannot_send_us_elsewhere(scripted: Endpoint, endpoint:
         with pytest.raises(TransactionReverted):
             await connection.simulate(Call(ADDRESS, b""))
     assert scripted.asked.count("eth_call") == 1
+
+
+async def test_cancelled_requests_do_not_hold_up_later_ones(chain: EmbeddedChain) -> None:
+    async with await connect(chain.url) as connection:
+        for turns in range(20):
+            requests = [asyncio.ensure_future(connection.head()) for _ in range(4)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for request in requests:
+                request.cancel()
+            await asyncio.gather(*requests, return_exceptions=True)
+        async with asyncio.timeout(30):
+            assert (await connection.head()).number == 0

@@ -1,0 +1,265 @@
+"""Deployment: the same addresses everywhere, resumable, and nothing is taken for what it is not."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from eth_account import Account
+from tests.services.chain.endpoint import Endpoint, Fault
+
+from waypost.chain import artifacts, proxy
+from waypost.chain.channels import Channels
+from waypost.chain.connection import Call, Connection, connect
+from waypost.chain.deploy import PROXY, Step, execute, plan, verify
+from waypost.chain.embedded import FUNDED_KEYS, EmbeddedChain, genesis
+from waypost.chain.manifest import Manifest
+from waypost.chain.presets import LOCAL, MAINNET, PRESETS, TESTNET, preset
+from waypost.chain.registry import Registry
+from waypost.chain.transactions import Sender
+from waypost.errors import (
+    DeploymentMismatch,
+    DeploymentProxyMissing,
+    InsufficientFunds,
+    InvalidConfig,
+    WrongChain,
+    WrongContract,
+)
+
+HOUR = 3600
+STRANGER: Any = "0x1111111111111111111111111111111111111111"
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next embedded chain starts without the deployment proxy."""
+    full = genesis.state
+    monkeypatch.setattr(
+        genesis, "state", lambda: {k: v for k, v in full().items() if v["code"] != proxy.CODE}
+    )
+
+
+def addresses(manifest: Manifest) -> dict[str, str]:
+    return {name: deployment.address for name, deployment in manifest.contracts.items()}
+
+
+async def test_a_plan_says_what_it_costs_and_changes_nothing(connection: Connection) -> None:
+    found = await plan(connection, LOCAL)
+    assert [step.name for step in found.steps] == ["DevDollar", "Channels", "NodeRegistry"]
+    assert not any(step.already_there for step in found.steps)
+    assert (await connection.head()).number == 0
+    sender = Sender(connection, FUNDED_KEYS[0])
+    before = await connection.balance(sender.address)
+    manifest = await execute(found, sender)
+    spent = before - await connection.balance(sender.address)
+    assert 0 < spent <= found.cost
+    for step in found.steps:
+        transaction = manifest.contracts[step.name].transaction
+        assert transaction is not None
+        receipt = await connection.receipt(transaction)
+        assert receipt is not None
+        assert receipt.gas_used <= step.gas
+
+
+async def test_what_is_deployed_has_the_presets_parameters(
+    connection: Connection, manifest: Manifest
+) -> None:
+    await verify(connection, manifest)
+    assert await Channels(connection, manifest.channels).close_delays() == (2, HOUR)
+    registry = Registry(connection, manifest.registry)
+    assert await registry.token() == manifest.token == manifest.contracts["DevDollar"].address
+    assert await registry.unbonding() == LOCAL.unbonding
+    assert await registry.min_stake() == LOCAL.min_stake
+    assert (manifest.chain_id, manifest.preset) == (31337, "local")
+    assert manifest.start_block == 1
+
+
+async def test_deploying_twice_changes_nothing(
+    connection: Connection, sender: Sender, manifest: Manifest
+) -> None:
+    await ask_to_mine(connection)
+    head = await connection.head()
+    again = await plan(connection, LOCAL)
+    assert all(step.already_there and step.gas == 0 for step in again.steps)
+    assert again.cost == 0
+    found = await execute(again, sender)
+    assert await connection.head() == head
+    assert addresses(found) == addresses(manifest)
+    blocks = {name: deployment.block for name, deployment in manifest.contracts.items()}
+    assert {name: deployment.block for name, deployment in found.contracts.items()} == blocks
+    assert await execute(again, sender, previous=manifest) == manifest
+
+
+async def ask_to_mine(connection: Connection) -> None:
+    """Three empty blocks on top."""
+    for _ in range(3):
+        await connection.request(lambda _: None, "evm_mine")
+
+
+async def test_an_interrupted_deployment_goes_on(connection: Connection, sender: Sender) -> None:
+    seen: list[str] = []
+
+    def interrupt(step: Step) -> None:
+        seen.append(step.name)
+        if step.name == "Channels":
+            raise KeyboardInterrupt
+
+    first = await plan(connection, LOCAL)
+    with pytest.raises(KeyboardInterrupt):
+        await execute(first, sender, interrupt)
+    rest = await plan(connection, LOCAL)
+    assert [step.already_there for step in rest.steps] == [True, True, False]
+    manifest = await execute(rest, sender)
+    await verify(connection, manifest)
+    assert [deployment.block for deployment in manifest.contracts.values()] == [1, 2, 3]
+    assert addresses(manifest) == {step.name: step.address for step in first.steps}
+
+
+async def test_an_old_plan_finds_what_came_since(connection: Connection, sender: Sender) -> None:
+    stale = await plan(connection, LOCAL)
+    manifest = await execute(await plan(connection, LOCAL), Sender(connection, FUNDED_KEYS[3]))
+    assert addresses(await execute(stale, sender)) == addresses(manifest)
+
+
+async def test_addresses_are_the_same_on_every_chain_and_for_every_deployer(manifest: Manifest) -> None:
+    async with EmbeddedChain() as other, await connect(other.url) as connection:
+        found = await execute(await plan(connection, LOCAL), Sender(connection, FUNDED_KEYS[7]))
+        assert addresses(found) == addresses(manifest)
+        salted = await plan(connection, LOCAL, salt=b"\1" * 32)
+        public = await plan(connection, TESTNET)
+    everything = {*addresses(manifest).values()}
+    assert everything.isdisjoint(step.address for step in salted.steps)
+    assert public.steps[0].address == addresses(manifest)["DevDollar"]
+    assert public.steps[1].address != addresses(manifest)["Channels"]
+
+
+async def test_a_token_of_ones_own(connection: Connection, sender: Sender, manifest: Manifest) -> None:
+    found = await execute(await plan(connection, TESTNET, manifest.token), sender)
+    assert list(found.contracts) == ["Channels", "NodeRegistry"]
+    assert found.token == manifest.token
+    await verify(connection, found)
+    with pytest.raises(WrongContract, match="no contract at the token's address"):
+        await plan(connection, TESTNET, STRANGER)
+    with pytest.raises(InvalidConfig, match="mainnet preset needs the address of an existing token"):
+        await plan(connection, MAINNET)
+
+
+async def test_deploying_without_money(connection: Connection) -> None:
+    with pytest.raises(InsufficientFunds):
+        await execute(await plan(connection, LOCAL), Sender(connection, bytes(Account.create().key)))
+    assert (await connection.head()).number == 0
+
+
+async def test_a_plan_is_for_one_chain(connection: Connection, sender: Sender) -> None:
+    elsewhere = replace(await plan(connection, LOCAL), chain_id=1)
+    with pytest.raises(WrongChain):
+        await execute(elsewhere, sender)
+
+
+# ---- The proxy ----
+
+
+async def test_the_proxy_is_installed_where_it_is_missing(bare: None, chain: EmbeddedChain) -> None:
+    async with await connect(chain.url) as connection:
+        found = await plan(connection, LOCAL)
+        assert [step.name for step in found.steps] == [PROXY, "DevDollar", "Channels", "NodeRegistry"]
+        assert found.cost > proxy.INSTALLATION_COST
+        steps: list[Step] = []
+        sender = Sender(connection, FUNDED_KEYS[0])
+        manifest = await execute(found, sender, steps.append)
+        assert [step.name for step in steps] == [step.name for step in found.steps]
+        assert await connection.code(proxy.ADDRESS) == proxy.CODE
+        await verify(connection, manifest)
+
+
+async def test_a_chain_that_does_not_take_the_proxy(
+    bare: None, chain: EmbeddedChain, endpoint: Endpoint
+) -> None:
+    endpoint.behind = chain.url
+
+    def only_protected(params: list[Any]) -> Any:
+        if params[0] == "0x" + proxy.INSTALLATION.hex():
+            raise Fault(-32000, "only replay-protected (EIP-155) transactions allowed over RPC")
+        raise Fault(-32000, "already known")
+
+    async with await connect(chain.url) as direct:
+        await Sender(direct, FUNDED_KEYS[0]).send(Call(proxy.INSTALLER, b"", proxy.INSTALLATION_COST))
+    endpoint.answers["eth_sendRawTransaction"] = only_protected
+    async with await connect(endpoint.url) as connection:
+        with pytest.raises(DeploymentProxyMissing, match="replay-protected"):
+            await execute(await plan(connection, LOCAL), Sender(connection, FUNDED_KEYS[0]))
+
+
+# ---- Verifying ----
+
+
+async def test_a_manifest_of_another_chain(connection: Connection, manifest: Manifest) -> None:
+    with pytest.raises(WrongChain):
+        await verify(connection, replace(manifest, chain_id=1))
+    async with EmbeddedChain() as other, await connect(other.url) as empty:
+        with pytest.raises(WrongContract, match=r"no contract at .*, where DevDollar should be"):
+            await verify(empty, manifest)
+
+
+async def test_a_manifest_that_names_something_else(connection: Connection, manifest: Manifest) -> None:
+    def altered(name: str, **changes: Any) -> Manifest:
+        deployment = replace(manifest.contracts[name], **changes)
+        return replace(manifest, contracts=dict(manifest.contracts) | {name: deployment})
+
+    with pytest.raises(WrongContract, match="is not Channels"):
+        await verify(connection, altered("Channels", address=manifest.registry))
+    with pytest.raises(DeploymentMismatch, match="another version"):
+        await verify(connection, altered("NodeRegistry", artifact_hash=bytes(32)))
+    with pytest.raises(DeploymentMismatch, match="unknown contract"):
+        await verify(
+            connection,
+            replace(
+                manifest, contracts=dict(manifest.contracts) | {"Casino": manifest.contracts["Channels"]}
+            ),
+        )
+    with pytest.raises(DeploymentMismatch, match="as stake"):
+        await verify(connection, replace(manifest, token=manifest.channels))
+    with pytest.raises(WrongContract, match="token's address"):
+        await verify(connection, replace(manifest, token=STRANGER))
+
+
+async def test_foreign_code_in_the_contracts_place_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, connection: Connection, manifest: Manifest
+) -> None:
+    real = Connection.code
+
+    async def swapped(self: Connection, address: Any, block: Any = None) -> bytes:
+        return await real(self, manifest.registry if address == manifest.channels else address, block)
+
+    monkeypatch.setattr(Connection, "code", swapped)
+    with pytest.raises(WrongContract, match="is not Channels"):
+        await plan(connection, LOCAL)
+
+
+async def test_immutables_do_not_make_a_contract_another(connection: Connection, manifest: Manifest) -> None:
+    artifact = artifacts.load("Channels")
+    code = await connection.code(manifest.channels)
+    assert code != artifact.deployed_bytecode
+    assert artifact.matches(code)
+    flipped = bytearray(code)
+    flipped[10] ^= 1
+    assert not artifact.matches(bytes(flipped))
+    assert not artifact.matches(code[:-1])
+    assert not artifact.matches(b"")
+
+
+# ---- Presets ----
+
+
+def test_presets_are_found_by_name() -> None:
+    assert preset("local") is LOCAL
+    with pytest.raises(InvalidConfig, match=r"no preset 'lokal'; there are local, testnet, mainnet\."):
+        preset("lokal")
+
+
+def test_where_money_is_real_every_window_leaves_a_day_and_a_half() -> None:
+    assert MAINNET.min_close_delay >= 36 * HOUR
+    assert MAINNET.unbonding >= 40 * 24 * HOUR
+    assert not MAINNET.brings_token
+    for entry in PRESETS.values():
+        assert 0 < entry.min_close_delay <= entry.max_close_delay < 2**32
+        assert 0 < entry.min_stake < 2**96
