@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-from aiohttp import ClientError, ClientTimeout
+from aiohttp import ClientError, ClientSession, ClientTimeout
 from eth_typing import ChecksumAddress
 from web3 import AsyncHTTPProvider, AsyncWeb3
+from web3._utils.http_session_manager import HTTPSessionManager
 from web3.exceptions import Web3Exception
 from web3.providers.rpc.utils import ExceptionRetryConfiguration
 from web3.types import RPCEndpoint
@@ -193,6 +194,7 @@ async def connect(
         request_kwargs={"timeout": ClientTimeout(total=timeout)},
         exception_retry_configuration=retrying,
     )
+    provider._request_session_manager = _Sessions()
     connection = Connection(AsyncWeb3(provider), host, 0)
     try:
         connection.chain_id = await connection.request(answers.quantity, "eth_chainId")
@@ -206,6 +208,21 @@ async def connect(
         await connection.close()
         raise
     return connection
+
+
+class _Sessions(HTTPSessionManager):
+    """One HTTP session that stays open.
+
+    For every request web3's own takes a lock in a thread, one for all providers. A request that is cancelled
+    while it waits leaves the lock taken, and nothing in the process reaches its chain any more.
+    """
+
+    async def async_cache_and_return_session(self, *_: Any, **__: Any) -> ClientSession:
+        session: ClientSession | None = self.session_cache.get_cache_entry("session")
+        if session is None or session.closed:
+            session = ClientSession(raise_for_status=True)
+            self.session_cache.cache("session", session)
+        return session
 
 
 class _Refusal(Exception):
