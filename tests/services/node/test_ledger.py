@@ -112,7 +112,8 @@ async def test_small_raises_are_refused_unless_they_complete_the_deposit(db: Dat
     with pytest.raises(ReceiptTooSmall) as refused:
         await ledger.accept(ALICE, signed("alice", 29))
     assert refused.value.details == {"given": "29", "minimum": "30"}
-    await ledger.accept(ALICE, signed("alice", 90))
+    for _ in range(2):  # repeating one is no raise at all
+        await ledger.accept(ALICE, signed("alice", 90))
     with pytest.raises(ReceiptTooSmall):
         await ledger.accept(ALICE, signed("alice", 99))
     assert (await ledger.accept(ALICE, signed("alice", 100))).balance == 100
