@@ -1,0 +1,7 @@
+"""`python -m waypost` is the `waypost` command."""
+
+import sys
+
+from waypost.cli import main
+
+sys.exit(main())

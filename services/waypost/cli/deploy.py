@@ -1,0 +1,135 @@
+"""`waypost deploy`: the contracts onto a chain. Look, confirm, do; an interrupted deployment goes on."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from waypost.chain import deploy as deployment
+from waypost.chain.connection import connect
+from waypost.chain.deploy import Plan, Step
+from waypost.chain.manifest import Manifest
+from waypost.chain.presets import preset as preset_named
+from waypost.chain.transactions import Sender
+from waypost.cli.amounts import ether
+from waypost.cli.nouns import examples
+from waypost.cli.options import (
+    DEFAULT_HOME,
+    DEFAULT_RPC_URL,
+    DevAccount,
+    DryRun,
+    Home,
+    Json,
+    Keystore,
+    ManifestPath,
+    PasswordFile,
+    RpcUrl,
+    Yes,
+)
+from waypost.cli.output import Output
+from waypost.cli.passwords import signing_key
+from waypost.cli.places import Places
+from waypost.errors import InvalidConfig
+from waypost.protocol.fields import parse_address
+
+
+@examples(
+    "waypost deploy --dev-account 0 --yes",
+    "waypost deploy --preset testnet --rpc-url https://… --keystore wallet.json --dry-run",
+    "waypost deploy --preset mainnet --token 0x… --rpc-url https://… --keystore wallet.json",
+)
+def deploy(
+    preset: Annotated[
+        str, typer.Option(help="local (seconds), testnet (minutes), or mainnet (days; needs --token).")
+    ] = "local",
+    token: Annotated[
+        str | None, typer.Option(help="Token for stakes and payments.", show_default="a new Dev Dollar")
+    ] = None,
+    salt: Annotated[str, typer.Option(help="32 bytes of 0x-hex: another salt, other addresses.")] = "0x"
+    + "00" * 32,
+    keystore: Keystore = None,
+    dev_account: DevAccount = None,
+    home: Home = DEFAULT_HOME,
+    rpc_url: RpcUrl = DEFAULT_RPC_URL,
+    manifest: ManifestPath = None,
+    password_file: PasswordFile = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Put the contracts on a chain and write the manifest that nodes and clients need.
+
+    Equal parameters give equal addresses on every chain. What is there already is checked and kept, so an
+    interrupted deployment goes on where it stopped.
+    """
+    out, places = Output(json), Places.under(home)
+    chosen, salted = preset_named(preset), _salt(salt)
+
+    async def run() -> None:
+        async with await connect(rpc_url) as connection:
+            address = None if token is None else parse_address(token)
+            plan = await deployment.plan(connection, chosen, address, salt=salted)
+            path = (manifest or places.manifest(plan.chain_id)).expanduser()
+            if dry_run:
+                out.result({**_as_json(plan), "dryRun": True}, _as_text(plan))
+                return
+            key = signing_key(keystore, dev_account, password_file, plan.chain_id)
+            if key is None:
+                raise InvalidConfig(
+                    "Give --keystore or --dev-account: deploying costs gas (or --dry-run to look)."
+                )
+            for line in _as_text(plan):
+                out.progress(line)
+            out.confirm(f"Deploy to chain {plan.chain_id}?", yes=yes)
+            previous = Manifest.load(path) if path.exists() else None
+            made = await deployment.execute(
+                plan,
+                Sender(connection, key),
+                lambda step: out.progress(f"{step.name} is at {step.address}"),
+                previous,
+            )
+            _save(made, path)
+            out.result({**made.to_json(), "manifest": str(path)}, [f"The manifest is {path}"])
+
+    asyncio.run(run())
+
+
+def _salt(text: str) -> bytes:
+    try:
+        salt = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        salt = b""
+    if len(salt) != 32:
+        raise InvalidConfig("The salt is 0x and 64 hexadecimal digits.", given=text[:80])
+    return salt
+
+
+def _save(manifest: Manifest, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        manifest.save(path)
+    except OSError as error:
+        raise InvalidConfig(f"{path} cannot be written: {error.strerror}.", path=str(path)) from error
+
+
+def _as_text(plan: Plan) -> list[str]:
+    def line(step: Step) -> str:
+        state = "is there already" if step.already_there else f"about {step.gas:,} gas"
+        return f"  {step.name:<16} {step.address}  {state}"
+
+    lines = [f"Chain {plan.chain_id}, preset {plan.preset.name}, token {plan.token}", *map(line, plan.steps)]
+    return [*lines, f"  at most {ether(plan.cost)} at the present gas price"]
+
+
+def _as_json(plan: Plan) -> dict[str, object]:
+    return {
+        "chainId": plan.chain_id,
+        "preset": plan.preset.name,
+        "token": plan.token,
+        "costWei": str(plan.cost),
+        "steps": [
+            {"name": step.name, "address": step.address, "alreadyThere": step.already_there, "gas": step.gas}
+            for step in plan.steps
+        ],
+    }

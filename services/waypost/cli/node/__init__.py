@@ -1,0 +1,13 @@
+"""`waypost node`: what an operator does, from nothing to a staked, earning node and out again."""
+
+from waypost.cli.node import leaving, listing, money, running, setup
+from waypost.cli.nouns import noun
+
+app = noun("Run a node that earns.")
+app.command("init")(setup.init)
+app.command("register")(setup.register)
+app.command("run")(running.run)
+app.command("status")(money.status)
+app.command("claim")(money.claim)
+app.command("exit")(leaving.leave)
+app.command("list")(listing.list_nodes)

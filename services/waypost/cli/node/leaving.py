@@ -1,0 +1,153 @@
+"""`waypost node exit`: stake and earnings back, step by step. Every step is seen on chain, so it can be
+repeated until all is done."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from eth_typing import ChecksumAddress
+
+from waypost.chain.connection import Call, Connection, connect
+from waypost.chain.registry import RegisteredNode, Registry
+from waypost.chain.token import Token
+from waypost.chain.transactions import Sender
+from waypost.cli.amounts import Unit
+from waypost.cli.node.admin import operator_side
+from waypost.cli.nouns import examples
+from waypost.cli.options import DEFAULT_HOME, DataDir, DryRun, Home, Json, PasswordFile, Yes
+from waypost.cli.output import Output
+from waypost.cli.passwords import password
+from waypost.cli.places import Places
+from waypost.errors import ClaimPaysNothing, InvalidConfig, NodeRefused
+from waypost.node import settings
+from waypost.protocol.fields import parse_address
+
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How far an exit has come; amounts in base units, `thawed_at` in Unix seconds (0: nothing thaws)."""
+
+    stake: int
+    thawing: int
+    thawed_at: int
+    now: int
+
+    @property
+    def next(self) -> str:
+        """ "thaw", "wait", "withdraw" or "done"."""
+        if self.stake:
+            return "thaw"
+        if not self.thawing:
+            return "done"
+        return "wait" if self.now < self.thawed_at else "withdraw"
+
+
+@examples("waypost node exit --dry-run", "waypost node exit --yes --wait", "waypost node exit --to 0x… --yes")
+def leave(
+    to: Annotated[str | None, typer.Option(help="Who gets the stake.", show_default="the operator")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until the stake can be withdrawn.")] = False,
+    data_dir: DataDir = None,
+    home: Home = DEFAULT_HOME,
+    password_file: PasswordFile = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Leave the registry: thaw all stake, claim all earnings, withdraw the stake when it has thawed.
+
+    Without --wait the command does what can be done now, and says when to run it again. Keep the node running
+    until its clients' messages have expired and its last claim is through.
+    """
+    out, folder = Output(json), (data_dir or Places.under(home).node).expanduser().absolute()
+
+    async def run() -> None:
+        config = settings.read_config(folder)
+        receiver = parse_address(to or config.operator)
+        async with await connect(config.rpc_url, config.chain_id) as connection:
+            registry = Registry(connection, config.registry)
+            unit = await Unit.of(Token(connection, config.token))
+            found = await _look(connection, registry, config.operator)
+            if dry_run or found.next == "done":
+                out.result({**_as_json(found), "dryRun": dry_run}, _as_text(found, unit))
+                return
+            out.progress(_as_text(found, unit)[0])
+            out.confirm(f"Leave the registry, and send the stake to {receiver}?", yes=yes)
+            sender = Sender(connection, _operator_key(folder, password_file))
+            while True:
+                found = await _look(connection, registry, config.operator)
+                match found.next:
+                    case "thaw":
+                        await _send(
+                            sender, registry.thaw(found.stake), f"Thawing {unit.show(found.stake)}", out
+                        )
+                        await _claim(folder, password_file, out)
+                    case "withdraw":
+                        await _claim(folder, password_file, out)
+                        words = f"Withdrawing {unit.show(found.thawing)} to {receiver}"
+                        await _send(sender, registry.withdraw(receiver), words, out)
+                    case "wait" if wait:
+                        await asyncio.sleep(POLL_SECONDS)
+                    case _:
+                        break
+            out.result(_as_json(found), _as_text(found, unit))
+
+    asyncio.run(run())
+
+
+async def _look(connection: Connection, registry: Registry, operator: ChecksumAddress) -> Exit:
+    node: RegisteredNode | None = await registry.node(operator)
+    if node is None:
+        raise InvalidConfig(f"{operator} is not in the registry.", operator=operator)
+    # The next block carries about our time, the newest one may be old.
+    now = max((await connection.head()).timestamp, int(datetime.now(UTC).timestamp()))
+    return Exit(node.stake, node.thawing, node.thawed_at, now)
+
+
+async def _send(sender: Sender, call: Call, words: str, out: Output) -> None:
+    receipt = await sender.send(call)
+    out.progress(f"{words}: 0x{receipt.hash.hex()}")
+
+
+async def _claim(folder: Path, password_file: Path | None, out: Output) -> None:
+    async with operator_side(folder, password_file, out.progress) as node:
+        if int((await node.ask("GET", "/status"))["totals"]["claimable"]) == 0:
+            return
+        try:
+            for transaction in (await node.ask("POST", "/claim"))["transactions"]:
+                out.progress(f"Claiming: {transaction}")
+        except NodeRefused as error:
+            if error.details.get("reason") != ClaimPaysNothing.code:
+                raise
+
+
+def _operator_key(folder: Path, password_file: Path | None) -> bytes:
+    key = settings.read_key(folder, "operator", password(str(folder), password_file))
+    if key is None:
+        raise InvalidConfig(f"{folder} lacks the operator's key.", path=str(folder))
+    return key
+
+
+def _as_json(found: Exit) -> dict[str, object]:
+    return {
+        "next": found.next,
+        "stake": str(found.stake),
+        "thawing": str(found.thawing),
+        "withdrawableAt": found.thawed_at,
+    }
+
+
+def _as_text(found: Exit, unit: Unit) -> list[str]:
+    when = datetime.fromtimestamp(found.thawed_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    match found.next:
+        case "thaw":
+            return [f"{unit.show(found.stake)} are staked: to be thawed."]
+        case "wait":
+            return [f"{unit.show(found.thawing)} can be withdrawn at {when}: run this again then."]
+        case "withdraw":
+            return [f"{unit.show(found.thawing)} have thawed and can be withdrawn."]
+    return ["No stake is left in the registry."]
