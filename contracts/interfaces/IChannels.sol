@@ -117,7 +117,7 @@ interface IChannels {
     );
 
     /// @notice A batch of receipts was claimed; emitted also when none of them was worth anything.
-    /// @param total What the payee was paid.
+    /// @param total What the payee was paid or credited.
     /// @param entries One per paid channel: its signer in the upper 160 bits, the amount in the lower 96.
     event Claimed(address indexed payee, address indexed token, uint256 total, bytes32[] entries);
 
@@ -203,7 +203,8 @@ interface IChannels {
     ) external;
 
     /// @notice Opens a channel with an ERC-3009 authorization whose nonce is `hashOpening(opening)`.
-    /// @dev Anybody may call: the payer needs neither ETH nor an allowance.
+    /// @dev Anybody may call: the payer needs neither ETH nor an allowance. Who copies the call from the mempool does
+    /// the sender's work: the channel that opens is the same.
     function openWithAuthorization(
         Opening calldata opening,
         Signature calldata signerSig,
@@ -227,9 +228,10 @@ interface IChannels {
 
     /// @notice Pays the payee, per receipt, min(cumulative, deposited) less what the channel has paid before.
     /// @dev Anybody may call; only the payee is paid. Entries that are stale, unknown, closed or malformed are skipped,
-    /// so no payer can spoil a batch. One transfer and one event, whatever the number of receipts.
+    /// so no payer can spoil a batch. One transfer and one event, whatever the number of receipts. If the token refuses
+    /// the transfer, the payee is credited instead.
     /// @param receipts At most MAX_CLAIMS, in any order.
-    /// @return total What the payee was paid.
+    /// @return total What the payee was paid or credited.
     function claim(address payee, address token, SignedReceipt[] calldata receipts) external returns (uint256 total);
 
     // ------------------------------------------------------------------------------------------------------------
@@ -250,7 +252,8 @@ interface IChannels {
     /// @notice Ends a channel at once: the payee is paid up to `action.finalCumulative`, the payer gets the rest.
     /// @dev The payee's consent is needed, by being the caller or by `payeeSig`: it gives up what exceeds the final
     /// total. Consent does not entitle: a final total above what was claimed before needs the channel signer's own
-    /// receipt for at least as much.
+    /// receipt for at least as much. A payee that has signed should accept no further receipts until the deadline has
+    /// passed, or claim them first: whoever holds its consent may use it at any time.
     /// @param payeeSig The payee's signature of `action`, ECDSA (65 bytes) or ERC-1271; ignored if the payee calls.
     /// @param receipt Ignored if the final total is not above what was claimed.
     function close(Close calldata action, bytes calldata payeeSig, SignedReceipt calldata receipt) external;

@@ -91,6 +91,8 @@ interface INodeRegistry {
     error NothingThawing(address operator);
     /// @notice The unbonding time is not over.
     error TooEarly(uint256 timestamp, uint256 thawedAt);
+    /// @notice An unbonding time, in seconds, that would not let operators leave in bounded time.
+    error UnbondingTooLong(uint256 given, uint256 max);
     /// @notice Stake cannot be sent to nobody, the token, or this contract.
     error InvalidReceiver(address to);
 

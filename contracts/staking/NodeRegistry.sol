@@ -30,6 +30,7 @@ contract NodeRegistry is INodeRegistry, EIP712, ReentrancyGuardTransient {
     bytes32 private constant NODE_KEY_TYPEHASH = keccak256("NodeKey(address operator,address nodeKey)");
 
     uint256 private constant MAX_ENDPOINT = 256;
+    uint40 private constant MAX_UNBONDING = 365 days;
 
     /// @inheritdoc INodeRegistry
     uint32 public constant STORE = 1;
@@ -55,6 +56,7 @@ contract NodeRegistry is INodeRegistry, EIP712, ReentrancyGuardTransient {
 
     constructor(address token_, uint96 minStake_, uint40 unbonding_) EIP712("Waypost NodeRegistry", "1") {
         if (token_.code.length == 0) revert Deposits.InvalidToken(token_);
+        if (unbonding_ > MAX_UNBONDING) revert UnbondingTooLong(unbonding_, MAX_UNBONDING); // N5
         token = token_;
         minStake = minStake_;
         unbonding = unbonding_;

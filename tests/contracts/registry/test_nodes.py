@@ -99,3 +99,10 @@ def test_refuses_to_deploy_without_a_token(NodeRegistry, deployer, stranger):
     for nothing in (ZERO_ADDRESS, str(stranger)):
         with reverts("InvalidToken", nothing):
             NodeRegistry.deploy(nothing, 1, 1, {"from": deployer})
+
+
+def test_refuses_to_deploy_without_a_way_out(NodeRegistry, deployer, dollar):  # N5
+    year = 365 * 86400
+    with reverts("UnbondingTooLong", year + 1, year):
+        NodeRegistry.deploy(dollar, 1, year + 1, {"from": deployer})
+    assert NodeRegistry.deploy(dollar, 1, year, {"from": deployer}).unbonding() == year
