@@ -329,6 +329,21 @@ async def test_claims_count_at_once_and_are_final_later(db: Database, clock: Clo
     assert [a.signer for a in await ledger.claimable()] == [BOB]
 
 
+async def test_a_claim_may_come_back_before_its_deposit_is_deep_again(db: Database, clock: Clock) -> None:
+    ledger = open_ledger(db, clock, confirmations=2)
+    blocks = Blocks(db, ledger)
+    await blocks.mine(books.opened("alice", 100), count=3)
+    await blocks.mine(books.topped_up("alice", 50), count=3)
+    await ledger.accept(ALICE, signed("alice", 150))
+    await blocks.undo(1)
+    await blocks.mine(books.claimed(("alice", 150)))
+    await blocks.undo(2)
+    await blocks.mine(books.claimed(("alice", 150)))  # sooner than the first time
+    account = await account_of(ledger, "alice")
+    assert (account.deposited, account.covered, account.claimable, account.earned) == (100, 100, 0, 150)
+    assert await ledger.claimable() == []
+
+
 async def test_a_closing_channel_takes_no_receipts_but_spends_what_was_paid(
     ledger: Ledger, blocks: Blocks, clock: Clock
 ) -> None:
