@@ -1,6 +1,7 @@
 """The `waypost` command: puts the nouns together and turns every error into one line and an exit code.
 0: done. 1: refused or failed, with an error code. 2: the command line makes no sense."""
 
+import importlib
 import os
 import sys
 import traceback
@@ -10,10 +11,21 @@ from typing import Annotated
 import typer
 
 from waypost import __version__
-from waypost.cli import account, chain, channel, deploy, mailbox, node, output, token
-from waypost.cli.demo import demo
-from waypost.cli.nouns import noun
+from waypost.cli import output
 from waypost.errors import FileUnusable, WaypostError
+
+# Imported when they are used: some of them take seconds.
+PARTS = {
+    "demo": ("demo", "demo"),
+    "chain": ("chain", "chain"),
+    "deploy": ("deploy", "deploy"),
+    "account": ("account", "app"),
+    "token": ("token", "app"),
+    "node": ("node", "app"),
+    "channel": ("channel", "app"),
+    "send": ("mailbox", "send"),
+    "fetch": ("mailbox", "fetch"),
+}
 
 
 def _print_version(asked: bool) -> None:
@@ -22,10 +34,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-app = noun("Paid, private store nodes.")
-
-
-@app.callback(invoke_without_command=True)
 def root(
     ctx: typer.Context,
     debug: Annotated[
@@ -58,15 +66,18 @@ def root(
         typer.echo(ctx.get_help())
 
 
-app.command()(demo)
-app.command("deploy")(deploy.deploy)
-app.command("chain")(chain.chain)
-app.command("send")(mailbox.send)
-app.command("fetch")(mailbox.fetch)
-app.add_typer(account.app, name="account")
-app.add_typer(token.app, name="token")
-app.add_typer(node.app, name="node")
-app.add_typer(channel.app, name="channel")
+def assemble(wanted: str | None) -> typer.Typer:
+    """The command line: with the one command or noun that is wanted, or with all of them, to list them."""
+    app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    app.callback(invoke_without_command=True)(root)
+    for name in [wanted] if wanted in PARTS else PARTS:
+        module, attribute = PARTS[name]
+        part = getattr(importlib.import_module(f"waypost.cli.{module}"), attribute)
+        if isinstance(part, typer.Typer):
+            app.add_typer(part, name=name)
+        else:
+            app.command(name)(part)
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words[:end] or bool(os.environ.get("WAYPOST_DEBUG"))
     words = [word for word in words[:end] if word != "--debug"] + words[end:]
     try:
+        app = assemble(words[0] if words else None)
         return int(app(args=words, prog_name="waypost", standalone_mode=False) or 0)
     except WaypostError as fault:
         return _fail(fault, as_json=as_json, debug=debug)

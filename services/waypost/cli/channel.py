@@ -283,10 +283,11 @@ def _as_json(channel: Channel) -> dict[str, Any]:
 
 def _as_text(channel: Channel, unit: Unit) -> list[str]:
     record, books = channel.record, channel.books
+    spent, deposited, left = (unit.show(each) for each in (books.spent, books.deposited, books.available))
     lines = [
         f"{record.signer}  {record.status}",
         f"    node {record.operator}",
-        f"    {unit.show(books.spent)} spent of {unit.show(books.deposited)}, {unit.show(books.available)} left",
+        f"    {spent} spent of {deposited}, {left} left",
     ]
     if books.stopped:
         lines.append(f"    nothing more is signed: {books.stopped}")

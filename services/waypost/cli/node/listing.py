@@ -54,6 +54,6 @@ def _as_text(operator: str, node: Node | WaypostError) -> list[str]:
     prices = node.descriptor.prices
     return [
         f"{operator}  {node.descriptor.endpoint}",
-        f"    in base units: {prices.store_per_kib_hour} per KiB and hour kept, {prices.fetch_per_kib} per KiB"
-        f" fetched, {prices.opening} to open a channel of at least {prices.min_deposit}",
+        f"    in base units: {prices.store_per_kib_hour} per KiB and hour kept, {prices.fetch_per_kib}"
+        f" per KiB fetched, {prices.opening} per channel opened, with at least {prices.min_deposit} in it",
     ]
