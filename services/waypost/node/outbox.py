@@ -57,6 +57,7 @@ class Outbox:
         self._lock = asyncio.Lock()
         self._sent_at: dict[bytes, int] = {}
         self._doubts: dict[int, int] = {}
+        self._undone = False
         self._funds = Faults("gas_account")
         self._delivery = Faults("broadcast")
         self._loop = Loop("outbox", self.follow, poll_seconds, signal)
@@ -145,6 +146,7 @@ class Outbox:
     def rollback(self, connection: sqlite3.Connection, to: BlockRef) -> None:
         """What was mined above `to` waits again, and is sent again."""
         transactions.reopen(connection, to.number)
+        self._undone = True  # this is the writer's thread: `follow` does the rest
 
     # ---- Steps ----
 
@@ -265,8 +267,9 @@ class Outbox:
         return Attempt(signed.hash, signed.raw, offer.max_fee, offer.tip, empty, self._clock())
 
     def _forget_all_but(self, waiting: list[Transaction]) -> None:
-        # A transaction that a reorg brings back must be sent at once: nothing may look recently sent.
         hashes = {attempt.hash for transaction in waiting for attempt in transaction.attempts}
+        if self._undone:  # what a reorg brings back is sent at once, however recently it was sent before
+            self._undone, hashes = False, set()
         self._sent_at = {known: at for known, at in self._sent_at.items() if known in hashes}
         ids = {transaction.id for transaction in waiting}
         self._doubts = {known: rounds for known, rounds in self._doubts.items() if known in ids}
