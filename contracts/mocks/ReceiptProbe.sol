@@ -12,8 +12,8 @@ contract ReceiptProbe {
     function signerOf(bytes32 domainSeparator, address payee, address token, IChannels.SignedReceipt calldata receipt)
         external
         view
-        returns (address)
+        returns (address signer)
     {
-        return Receipts.template(domainSeparator, payee, token).signerOf(receipt);
+        (signer,) = Receipts.template(domainSeparator, payee, token).read(receipt);
     }
 }

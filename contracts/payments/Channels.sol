@@ -154,9 +154,8 @@ contract Channels is Credits {
         bytes32[] memory entries = new bytes32[](receipts.length);
         uint256 paid;
         for (uint256 i; i < receipts.length; ++i) {
-            address signer = template.signerOf(receipts[i]);
-            Balance storage balance = channels[signer].balance;
-            uint256 amount = _claim(balance, receipts[i].cumulative);
+            (address signer, uint256 cumulative) = template.read(receipts[i]);
+            uint256 amount = _claim(channels[signer].balance, cumulative);
             if (amount == 0) continue;
             unchecked {
                 total_ += amount; // a thousand uint96 at most
@@ -218,8 +217,9 @@ contract Channels is Credits {
         if (action.finalCumulative > claimed) {
             // The payee can give up what it earned, but only the signer can say what it earned.
             Receipts.Template template = Receipts.template(_domainSeparatorV4(), action.payee, action.token);
-            if (template.signerOf(receipt) != action.signer) revert InvalidSignature(action.signer);
-            uint96 earned = _atMost(balance.deposited, receipt.cumulative);
+            (address signer, uint256 cumulative) = template.read(receipt);
+            if (signer != action.signer) revert InvalidSignature(action.signer);
+            uint96 earned = _atMost(balance.deposited, cumulative);
             if (action.finalCumulative > earned) revert AmountOutOfRange(action.finalCumulative, earned);
             owed = _atMost(earned, action.finalCumulative) - claimed;
             balance.claimed = claimed + owed;

@@ -34,26 +34,27 @@ library Receipts {
         }
     }
 
-    /// @notice The address whose signature the receipt carries; 0 if the signature is malformed.
-    /// @dev Reads calldata words as they are: a `cumulative` beyond uint128 hashes to what no wallet signs. Receipts
-    /// are running totals, so a second signature of one total (a malleable s) is as harmless as the first.
-    function signerOf(Template template_, IChannels.SignedReceipt calldata receipt)
+    /// @notice Who signed the receipt (0 if the signature is malformed), and for how much.
+    /// @dev Reads calldata words as they are, so that no malformed entry can spoil a batch: a `cumulative` beyond
+    /// uint128 hashes to what no wallet signs. Receipts are running totals, so a second signature of the same total
+    /// (a malleable s) is as harmless as the first.
+    function read(Template template_, IChannels.SignedReceipt calldata receipt)
         internal
         view
-        returns (address signer)
+        returns (address signer, uint256 cumulative)
     {
         assembly ("memory-safe") {
+            cumulative := calldataload(receipt)
             let vs := calldataload(add(receipt, 0x40))
             // The struct hash goes behind 0x1901 and the domain separator, the digest into free memory.
-            calldatacopy(add(template_, 0x60), receipt, 0x20)
+            mstore(add(template_, 0x60), cumulative)
             mstore(add(template_, 0xa2), keccak256(template_, STRUCT_SIZE))
             let input := mload(0x40)
             mstore(input, keccak256(add(template_, STRUCT_SIZE), DIGEST_SIZE))
             mstore(add(input, 0x20), add(27, shr(255, vs)))
-            calldatacopy(add(input, 0x40), add(receipt, 0x20), 0x20)
+            mstore(add(input, 0x40), calldataload(add(receipt, 0x20)))
             mstore(add(input, 0x60), and(vs, not(shl(255, 1))))
-            // ecrecover returns nothing for a malformed signature.
-            mstore(0x00, 0)
+            mstore(0x00, 0) // ecrecover returns nothing for a malformed signature
             pop(staticcall(gas(), 1, input, 0x80, 0x00, 0x20))
             signer := mload(0x00)
         }

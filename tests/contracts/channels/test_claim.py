@@ -185,6 +185,17 @@ def test_skips_other_parity(ledger, opened):
     skipped(ledger, opened, (cumulative, r, bytes([vs[0] ^ 0x80]) + vs[1:]))
 
 
+def test_skips_total_that_is_no_uint128(ledger, opened):
+    """As raw calldata, which no ABI encoder makes."""
+    spoilt = ledger.channels.claim.encode_input(
+        ledger.payee, ledger.token, [ledger.receipt(opened, DOLLAR), ledger.receipt(opened, 2 * DOLLAR)]
+    )
+    word = 2 + 8 + 64 * 4  # 0x, selector, payee, token, offset and length
+    spoilt = spoilt[:word] + "f" + spoilt[word + 1 :]
+    ledger.payer.transfer(ledger.channels, data=spoilt)
+    assert paid(ledger) == 2 * DOLLAR
+
+
 def test_skips_nobodys_channel(ledger, opened):
     """A signature that recovers to nobody must not find a channel of nobody's."""
     assert ledger.channels.channel(ledger.payee, ledger.token, "0x" + "00" * 20)["status"] == 0
