@@ -16,7 +16,7 @@ from waypost.node import transactions
 from waypost.node.accounts import ChannelAccount
 from waypost.node.backends.schema import read_meta, write_meta
 from waypost.node.backends.sqlite import Database
-from waypost.node.claim_plan import BATCH_GAS, ENTRY_GAS, Market, Plan, is_urgent, plan, worthwhile
+from waypost.node.claim_plan import Market, Plan, is_urgent, plan, worthwhile
 from waypost.node.ledger import Ledger
 from waypost.node.loops import Loop, Signal, backoff, ring_or_pause
 from waypost.node.outbox import Outbox
@@ -25,6 +25,8 @@ from waypost.node.transactions import Draft, State, Transaction
 
 PURPOSE = "claim"
 MAX_GAS = 2**24  # EIP-7825
+LEAST_GAS, LEAST_GAS_PER_ENTRY = 120_000, 15_000
+"""Gas limits are never lower: a first claim to an empty account needs this much."""
 RETRY_SECONDS = 5.0
 """Pause after a claim that the chain refused; it doubles."""
 
@@ -158,12 +160,12 @@ class Claimer:
         regardless = forced or chosen.urgent
         if not regardless and value <= market.cost(estimate):
             return None  # the books are behind the chain: somebody claimed most of it
-        # An estimate may be wrong either way: never below what the contract is known to need.
-        floor = BATCH_GAS + len(chosen.receipts) * ENTRY_GAS
+        # Estimates may be wrong either way. Unused gas costs nothing; too little costs all of it.
+        least = LEAST_GAS + len(chosen.receipts) * LEAST_GAS_PER_ENTRY
         draft = Draft(
             PURPOSE,
             call,
-            gas=min(MAX_GAS, max(floor, estimate) * 6 // 5),
+            gas=min(MAX_GAS, max(least, estimate * 6 // 5)),
             ceiling=None if regardless else market.ceiling(value, estimate),
             urgent=chosen.urgent,
         )
