@@ -144,8 +144,9 @@ class Books:
             )
 
     def stop(self, reason: str, **details: str) -> NodeDisagrees:
-        """Sign nothing more on this channel; the error to raise."""
-        self.stopped = reason
+        """Sign nothing more on this channel; the error to raise. The first reason is the one that is
+        remembered."""
+        self.stopped = self.stopped or reason
         return NodeDisagrees(f"Nothing more is signed for this node: {reason}", **details)
 
     def _raised(self, needed: int, min_receipt: int) -> int:

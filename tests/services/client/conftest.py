@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 from tests.services.client.world import World, open_world
 
@@ -10,3 +11,9 @@ from tests.services.client.world import World, open_world
 async def world() -> AsyncIterator[World]:
     async with open_world() as opened:
         yield opened
+
+
+@pytest.fixture(autouse=True)
+def _fresh_nodes(request: pytest.FixtureRequest) -> None:
+    if "world" in request.fixturenames:
+        request.getfixturevalue("world").begin_test()

@@ -8,11 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.services.client.scripted import ScriptedNode, changed
+from tests.services.client.people import DEPOSIT, new_node, open_channel, send, state_files
+from tests.services.client.scripted import changed
 from tests.services.client.world import DOLLAR, World
 
-from waypost.client.channel import Channel
-from waypost.client.client import Client
 from waypost.client.closing import Step
 from waypost.errors import (
     AnswerLost,
@@ -30,25 +29,7 @@ from waypost.errors import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-DEPOSIT = 5 * DOLLAR
 DAY = 24 * 3600
-
-
-async def new_node(world: World, **options: Any) -> ScriptedNode:
-    return ScriptedNode(world, await world.operator(), time.time, **options)
-
-
-async def open_channel(client: Client, node: ScriptedNode, amount: int = DEPOSIT, **options: Any) -> Channel:
-    verified = await client.nodes.get(node.operator.address)
-    return await client.channels.open(verified, await client.channels.terms(verified, amount, **options))
-
-
-async def send(client: Client, text: bytes = b"hello", **options: Any) -> int:
-    return (await client.mailbox.send(client.mailbox.address, text, **options)).charged
-
-
-def state_files(home: Path, signer: str) -> list[Path]:
-    return list(home.rglob(f"{signer}.json"))
 
 
 async def test_a_payer_without_ether_opens_a_channel(world: World, tmp_path: Path) -> None:

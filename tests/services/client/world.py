@@ -72,6 +72,8 @@ class World:
     deployer: Sender
     network: Network = field(default_factory=Network)
     counter: "itertools.count[int]" = field(default_factory=itertools.count)
+    pool: list[Operator] = field(default_factory=list)
+    taken: int = 0
 
     @property
     def token(self) -> Token:
@@ -94,15 +96,29 @@ class World:
         await self.deployer.send(Call(sender.address, b"", ether * ETHER))
         return sender
 
-    async def operator(self, *, stake: int = 20 * DOLLAR, services: int = Services.STORE) -> Operator:
-        """A staked, registered operator that is paid at its own address."""
+    async def operator(self) -> Operator:
+        """A staked, registered operator that is paid at its own address; tests share them, one after the other."""
+        if self.taken == len(self.pool):
+            self.pool.append(await self.new_operator())
+        self.taken += 1
+        return self.pool[self.taken - 1]
+
+    def begin_test(self) -> None:
+        """All operators are free again, and none of their nodes answers."""
+        self.taken = 0
+        self.network.hosts.clear()
+
+    async def new_operator(self, *, stake: int = 20 * DOLLAR) -> Operator:
+        """One that no other test has."""
         key = self.fresh_key()
         sender = Sender(self.connection, key)
         await self.deployer.send(Call(sender.address, b"", 10 * ETHER))
         operator = Operator(sender, key, self.fresh_key(), f"https://node-{next(self.counter)}.example")
         node_key = address_of(operator.node_key)
         proof = NodeKey(operator.address, node_key).sign(self.registry.domain(), operator.node_key)
-        register = self.registry.register(int(services), node_key, operator.address, operator.endpoint, proof)
+        register = self.registry.register(
+            int(Services.STORE), node_key, operator.address, operator.endpoint, proof
+        )
         await sender.send(register)
         if stake:
             await self.mint(operator.address, stake)
