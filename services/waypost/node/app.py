@@ -14,7 +14,18 @@ from waypost.chain.connection import Connection, connect
 from waypost.chain.transactions import Sender
 from waypost.errors import InvalidConfig, WrongContract
 from waypost.node import prices
-from waypost.node.api import admin, channels, errors, health, mailbox, messages, node, receipts, sessions
+from waypost.node.api import (
+    admin,
+    channels,
+    errors,
+    health,
+    mailbox,
+    messages,
+    node,
+    openapi,
+    receipts,
+    sessions,
+)
 from waypost.node.backends.schema import Identity
 from waypost.node.backends.sqlite import Database
 from waypost.node.claims import Claimer
@@ -38,7 +49,15 @@ from waypost.protocol.eip712 import node_domain
 from waypost.protocol.payments import PaymentPayload, PaymentRequired, PaymentResponse
 from waypost.protocol.receipts import ReceiptVerifier
 
-ROUTERS = (node.router, channels.router, sessions.router, receipts.router, messages.router, mailbox.router)
+ROUTERS = (
+    node.router,
+    channels.router,
+    sessions.router,
+    receipts.router,
+    messages.router,
+    mailbox.router,
+    health.router,
+)
 
 
 def unix_time() -> int:
@@ -67,9 +86,9 @@ def create_app(settings: NodeSettings, clock: Callable[[], int] = unix_time) -> 
         redoc_url=None,
     )
     for router in ROUTERS:
-        app.include_router(router, prefix="/v1")
-    app.include_router(health.router)
+        app.include_router(router)
     errors.install(app)
+    openapi.install(app)
     # The last one added meets a request first.
     app.add_middleware(RequestBody, respond=errors.respond)
     app.add_middleware(

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from eth_typing import ChecksumAddress
+from starlette.types import Scope
 
 from waypost.errors import InvalidPayment, PaymentRequired, ReceiptForAnotherNode, WaypostError
 from waypost.node.answers import Idempotency
 from waypost.node.ledger import Charge, Charged
+from waypost.node.limits import mark_paid
 from waypost.node.node import Node
 from waypost.node.prices import HONOURED_SECONDS
 from waypost.protocol import payments
@@ -25,13 +27,13 @@ Effect = Callable[[sqlite3.Connection], tuple[int, T]]
 
 @dataclass(slots=True)
 class Purchase:
-    """What one request may spend, and at which prices. `resource` is the URL that costs money.
+    """What one request may spend, and at which prices. `scope` is the request's own.
 
     `session` is the channel that a bearer token stands for, `payment` the receipt in the request itself.
     """
 
     node: Node
-    resource: str
+    scope: Scope
     prices: PriceList
     session: ChecksumAddress | None
     payment: PaymentPayload | None
@@ -76,15 +78,18 @@ class Purchase:
                 raise PaymentRequired(f"This costs {quote} base units.", amount=str(quote))
             _, result = await self.node.db.write(effect)
             return Charged(result, charged=0, paid=0, spent=0)
-        return await self.node.ledger.charge(
-            Charge(
-                signer=signer,
-                effect=self._within_accepted(effect),
-                receipt=self._receipt(),
-                session=self.session is not None,
-                idempotency=self.idempotency,
-            )
+        charge = Charge(
+            signer=signer,
+            effect=self._within_accepted(effect),
+            receipt=self._receipt(),
+            session=self.session is not None,
+            idempotency=self.idempotency,
         )
+        done = await self.node.ledger.charge(charge)
+        mark_paid(self.scope)
+        if not done.replayed:
+            self.node.metrics.charged(self.scope["route"].path, done.charged)
+        return done
 
     def success(self) -> dict[str, str]:
         """Headers of the answer to a request that was paid inline."""
@@ -93,7 +98,8 @@ class Purchase:
     async def refusal(self, error: WaypostError) -> dict[str, str]:
         """Headers of a 402: what to pay, and why a payment that came along did not count."""
         amount = int(str(error.details.get("amount", self._quote)))
-        required = payments.PaymentRequired(str(error), self.resource, (await self._requirements(amount),))
+        resource = self.node.settings.endpoint + self.scope["path"]
+        required = payments.PaymentRequired(str(error), resource, (await self._requirements(amount),))
         return {required.header: required.to_header(), **(self._response(error.code) if self.payment else {})}
 
     def _receipt(self) -> SignedReceipt | None:

@@ -70,7 +70,7 @@ async def purchase(request: Request) -> Purchase:
     payment, key = headers.get(PaymentPayload.header), headers.get("Idempotency-Key")
     bought = Purchase(
         node=node,
-        resource=node.settings.endpoint + request.scope["path"],
+        scope=request.scope,
         prices=node.prices.honoured(headers.get("Waypost-Price-Id")),
         payment=None if payment is None else PaymentPayload.from_header(payment),
         session=await _optional_session(node, headers.get("Authorization")),

@@ -14,7 +14,7 @@ from waypost.node.node import Node
 from waypost.protocol.openings import Authorization, Opening, SignedOpening
 from waypost.protocol.receipts import Receipt, SignedReceipt
 
-router = APIRouter(prefix="/channels", tags=["channels"])
+router = APIRouter(prefix="/v1/channels", tags=["channels"])
 
 
 @router.post(

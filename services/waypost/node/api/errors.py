@@ -115,12 +115,12 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's `responses` for these statuses, and for those that any route may answer."""
     always = (400, 405, 408, 413, 415, 429, 500)
     return {
-        status: {"description": HTTPStatus(status).phrase, "content": {PROBLEM: {"schema": _PROBLEM_SCHEMA}}}
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
         for status in sorted({*always, *statuses})
     }
-
-
-_PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 
 def install(app: FastAPI) -> None:
@@ -129,7 +129,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(WaypostError)
     async def _(request: Request, error: WaypostError) -> JSONResponse:
         if status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.warning("request_failed", code=error.code, reason=str(error))
+            log.warning("request_failed", route=_route(request), code=error.code, reason=str(error))
         headers: dict[str, str] = {}
         purchase: Purchase | None = getattr(request.state, "purchase", None)
         if purchase and status_of(error) == HTTPStatus.PAYMENT_REQUIRED:
@@ -146,8 +146,13 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _(request: Request, error: Exception) -> JSONResponse:
-        log.error("request_crashed", exc_info=error)
+        log.error("request_crashed", route=_route(request), exc_info=error)
         return problem(errors.InternalError())
+
+
+def _route(request: Request) -> str:
+    """The template: a path itself may name a channel."""
+    return getattr(request.scope.get("route"), "path", "unmatched")
 
 
 def _public(error: WaypostError) -> WaypostError:

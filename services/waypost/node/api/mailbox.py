@@ -10,7 +10,7 @@ from waypost.node.api.access import PAYING, Buyer, NodeHere
 from waypost.node.api.errors import PAID, problems
 from waypost.node.mailboxes import Found, Page
 
-router = APIRouter(tags=["mailbox"])
+router = APIRouter(prefix="/v1", tags=["mailbox"])
 
 
 @router.post("/mailbox", response_model_exclude_none=True, responses=problems())

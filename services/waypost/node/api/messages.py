@@ -10,7 +10,7 @@ from waypost.node.api.access import PAYING, Buyer
 from waypost.node.api.errors import PAID, problems
 from waypost.protocol.messages import Message
 
-router = APIRouter(tags=["messages"])
+router = APIRouter(prefix="/v1", tags=["messages"])
 
 NOBODY = "0x0000000000000000000000000000000000000000"
 """In whose name messages are kept that nobody had to pay for."""

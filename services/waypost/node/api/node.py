@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse
 from waypost.node.api import models
 from waypost.node.api.access import NodeHere
 
-router = APIRouter(tags=["node"])
+router = APIRouter(prefix="/v1", tags=["node"])
 
 
 @router.get("/node", response_model=models.Node)

@@ -7,7 +7,7 @@ from waypost.node.api.access import NodeHere
 from waypost.node.api.errors import problems
 from waypost.protocol.receipts import Receipt, SignedReceipt
 
-router = APIRouter(tags=["receipts"])
+router = APIRouter(prefix="/v1", tags=["receipts"])
 
 
 @router.post("/receipts", responses=problems(402, 404, 409, 503))

@@ -8,7 +8,7 @@ from waypost.node.api.access import NodeHere
 from waypost.node.api.errors import problems
 from waypost.protocol.sessions import Session
 
-router = APIRouter(tags=["sessions"])
+router = APIRouter(prefix="/v1", tags=["sessions"])
 
 
 @router.post("/sessions", status_code=201, responses=problems(401, 404))
