@@ -13,7 +13,7 @@ from tests.services.node.paying import PRICES, RETENTION, SIGNER, Payer
 
 from waypost.node.backends.sqlite import FILE, Database
 
-ROUNDS = 8
+ROUNDS = 6
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
