@@ -300,7 +300,6 @@ interface IChannels {
     function hashTopUp(TopUp calldata action) external pure returns (bytes32);
 
     /// @notice The EIP-712 domain separator.
-    // solhint-disable-next-line func-name-mixedcase
     function DOMAIN_SEPARATOR() external view returns (bytes32);
 
     /// @notice Shortest accepted close delay, in seconds.
@@ -310,10 +309,8 @@ interface IChannels {
     function maxCloseDelay() external view returns (uint32);
 
     /// @notice Most receipts in one `claim`.
-    // solhint-disable-next-line func-name-mixedcase
     function MAX_CLAIMS() external view returns (uint256);
 
     /// @notice Most openings in one `openMany`.
-    // solhint-disable-next-line func-name-mixedcase
     function MAX_OPENINGS() external view returns (uint256);
 }

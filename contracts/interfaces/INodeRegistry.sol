@@ -175,18 +175,14 @@ interface INodeRegistry {
     function unbonding() external view returns (uint40);
 
     /// @notice Service bit: keeps messages.
-    // solhint-disable-next-line func-name-mixedcase
     function STORE() external view returns (uint32);
 
     /// @notice Service bit: passes messages on to subscribers.
-    // solhint-disable-next-line func-name-mixedcase
     function RELAY() external view returns (uint32);
 
     /// @notice Service bit: keeps larger data for longer.
-    // solhint-disable-next-line func-name-mixedcase
     function LEASE() external view returns (uint32);
 
     /// @notice The EIP-712 domain separator.
-    // solhint-disable-next-line func-name-mixedcase
     function DOMAIN_SEPARATOR() external view returns (bytes32);
 }

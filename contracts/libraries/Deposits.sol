@@ -84,8 +84,7 @@ library Deposits {
     }
 
     function _requireReceived(address token, uint256 before, uint256 amount) private view {
-        uint256 current = IERC20(token).balanceOf(address(this));
-        uint256 received = current > before ? current - before : 0;
+        uint256 received = IERC20(token).balanceOf(address(this)) - before;
         if (received < amount) revert ShortTransfer(received, amount);
     }
 }

@@ -269,7 +269,6 @@ contract Channels is Credits {
     }
 
     /// @inheritdoc IChannels
-    // solhint-disable-next-line func-name-mixedcase
     function DOMAIN_SEPARATOR() external view returns (bytes32) {
         return _domainSeparatorV4();
     }

@@ -5,6 +5,8 @@ from typing import Any
 
 import brownie
 
+REENTRANT_CALL = "0x3ee5aeb5"  # ReentrancyGuardReentrantCall(), as returned by the guarded contract
+
 
 def reverts(error: str, *arguments: Any) -> AbstractContextManager[None]:
     """Expects `error(arguments…)`, each argument as the contract must report it."""

@@ -177,7 +177,8 @@ def test_skips_signature_of_another_action(ledger, opened):
     ids=["zero", "no s", "no r", "r too large", "s too large", "ones"],
 )
 def test_skips_malformed_signature(ledger, opened, signature):
-    skipped(ledger, opened, (DOLLAR, *(word.to_bytes(32, "big") for word in signature)))
+    """Also right behind a good one, for more than that: it must not pass for the same signer's."""
+    skipped(ledger, opened, (99 * DOLLAR, *(word.to_bytes(32, "big") for word in signature)))
 
 
 def test_skips_other_parity(ledger, opened):
@@ -237,7 +238,7 @@ def test_a_thousand_mixed_receipts_pay_for_the_good_ones(ledger):
         ledger.receipt(stranger, DOLLAR),
         ledger.receipt(signers[0], 0),
         ledger.receipt(signers[1], 100 * DOLLAR, payee="0x" + "11" * 20),
-        (DOLLAR, b"\xff" * 32, b"\xff" * 32),
+        (100 * DOLLAR, b"\xff" * 32, b"\xff" * 32),
     ]
     batch = good + [rng.choice(junk) for _ in range(900)]
     rng.shuffle(batch)
@@ -293,19 +294,6 @@ def test_any_gas_pays_or_undoes(ledger, opened, gas_limit):
     else:
         assert paid(ledger) == ledger.state(opened)["claimed"] == 30 * DOLLAR
     assert ledger.channels.credit(ledger.payee, ledger.token) == 0
-
-
-def test_token_cannot_reenter(with_token, ReentrantToken):
-    ledger = with_token(ReentrantToken)
-    opened = ledger.open()
-    again = ledger.channels.claim.encode_input(
-        ledger.payee, ledger.token, [ledger.receipt(opened, 60 * DOLLAR)]
-    )
-    ledger.token.arm(ledger.channels, again, {"from": ledger.payer})
-    ledger.claim(ledger.receipt(opened, 30 * DOLLAR))
-    assert ledger.token.called()
-    assert not ledger.token.succeeded()
-    assert paid(ledger) == ledger.state(opened)["claimed"] == 30 * DOLLAR
 
 
 def test_pays_in_a_token_that_returns_nothing(with_token, SilentToken):

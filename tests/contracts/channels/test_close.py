@@ -279,15 +279,3 @@ def test_a_starved_payment_is_undone(refusing, close, victim):
     assert shop.status(signer) == OPEN
     close(shop, signer, 30 * DOLLAR, receipt, gas_limit=900_000)
     assert shop.channels.credit(getattr(shop, victim), shop.token) == 0
-
-
-def test_token_cannot_reenter(with_token, ReentrantToken, merchant, close):
-    base = with_token(ReentrantToken)
-    shop = Ledger(base.channels, base.token, base.payer, merchant.address)
-    signer = shop.open()
-    again = shop.channels.claim.encode_input(shop.payee, shop.token, [shop.receipt(signer, 90 * DOLLAR)])
-    shop.token.arm(shop.channels, again, {"from": shop.payer})
-    close(shop, signer, 30 * DOLLAR, shop.receipt(signer, 30 * DOLLAR))
-    assert shop.token.called()
-    assert not shop.token.succeeded()
-    assert shop.token.balanceOf(shop.payee) == 30 * DOLLAR

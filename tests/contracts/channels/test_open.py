@@ -209,14 +209,3 @@ def test_accepts_token_that_returns_nothing(with_token, signer, SilentToken):
     ledger = with_token(SilentToken)
     attempt(ledger, signer)
     assert ledger.token.balanceOf(ledger.channels) == 100 * DOLLAR
-
-
-def test_token_cannot_reenter(with_token, signer, ReentrantToken):
-    ledger = with_token(ReentrantToken)
-    inner = ledger.channels.topUp.encode_input(ledger.payee, ledger.token, signer.address, DOLLAR)
-    ledger.token.arm(ledger.channels, inner, {"from": ledger.payer})
-    attempt(ledger, signer)
-    assert ledger.token.called()
-    assert not ledger.token.succeeded()
-    assert ledger.token.answer() == "0x3ee5aeb5"  # ReentrancyGuardReentrantCall()
-    assert ledger.state(signer)["deposited"] == ledger.token.balanceOf(ledger.channels) == 100 * DOLLAR

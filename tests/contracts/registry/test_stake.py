@@ -1,7 +1,7 @@
 """NodeRegistry.stake: what backs a node."""
 
 from channel_ledger import DOLLAR
-from errors import reverts
+from errors import REENTRANT_CALL, reverts
 
 MAX = 2**96 - 1
 
@@ -53,7 +53,7 @@ def test_token_cannot_reenter(other, operator, ReentrantToken):
     token.arm(registry, registry.stake.encode_input(1), {"from": operator})
     registry.stake(100 * DOLLAR, {"from": operator})
     assert token.called()
-    assert not token.succeeded()
+    assert token.answer() == REENTRANT_CALL
     assert registry.total() == token.balanceOf(registry) == 100 * DOLLAR
 
 

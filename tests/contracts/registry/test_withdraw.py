@@ -5,7 +5,7 @@ from brownie import ZERO_ADDRESS
 
 from anvil import next_block_at
 from channel_ledger import DOLLAR
-from errors import reverts
+from errors import REENTRANT_CALL, reverts
 
 
 @pytest.fixture
@@ -81,5 +81,5 @@ def test_token_cannot_reenter(other, operator, ReentrantToken):
     next_block_at(operators.node(operator)["thawedAt"])
     registry.withdraw(operator, {"from": operator})
     assert token.called()
-    assert not token.succeeded()
+    assert token.answer() == REENTRANT_CALL
     assert registry.total() == token.balanceOf(registry) == 0
