@@ -97,7 +97,8 @@ class World:
         return sender
 
     async def operator(self) -> Operator:
-        """A staked, registered operator that is paid at its own address; tests share them, one after the other."""
+        """A staked, registered operator that is paid at its own address; tests share them, one after the
+        other."""
         if self.taken == len(self.pool):
             self.pool.append(await self.new_operator())
         self.taken += 1
