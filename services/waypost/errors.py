@@ -101,6 +101,7 @@ class IdempotencyConflict(NodeError): """This Idempotency-Key was used with anot
 class InternalError(NodeError): """Something went wrong inside the node."""
 class InvalidCursor(NodeError): """The cursor is not from this node."""
 class InvalidRequest(NodeError): """The request is malformed."""
+class MessageConflict(NodeError): """The node keeps another message under this id."""
 class MessageExpired(NodeError): """The message has expired."""
 class MessageUnknown(NodeError): """The node has no such message."""
 class MethodNotAllowed(NodeError): """This route does not answer the method."""

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from waypost.errors import ClockSkew, QuotaExceeded, RetentionOutOfRange, StorageFull
+from waypost.errors import ClockSkew, MessageConflict, QuotaExceeded, RetentionOutOfRange, StorageFull
 from waypost.node import mailboxes, space
 from waypost.node.backends.sqlite import Database
 from waypost.node.mailboxes import Found, Page
@@ -52,7 +52,7 @@ class MessageStore:
     # ---- Storing ----
 
     async def quote(self, message: Message, retention: int, prices: PriceList, now: int) -> int:
-        """What `put` would charge now, in token base units. Raises RetentionOutOfRange, ClockSkew."""
+        """What `put` would charge now, in token base units. Raises as `put`."""
 
         def work(connection: sqlite3.Connection) -> int:
             live = self._admit(_find(connection, message.id), message, retention, now)
@@ -72,7 +72,7 @@ class MessageStore:
         """Keeps the message for `retention` seconds from now; made to be the effect of a charge.
 
         A live message is extended: only the added time costs, and its place in the order stays.
-        Raises RetentionOutOfRange, ClockSkew, StorageFull or QuotaExceeded.
+        Raises RetentionOutOfRange, ClockSkew, MessageConflict, StorageFull or QuotaExceeded.
         """
         id, size, expires = message.id, message.size, now + retention
         row = _find(connection, id)
@@ -151,6 +151,9 @@ class MessageStore:
                 maximum=limits.retention_max,
             )
         if row is not None and row["expires"] > now:
+            # RFC 14 hashes the fields without their lengths: moving the border between two keeps the id.
+            if (row["topic"], row["meta"]) != (message.topic, message.meta):
+                raise MessageConflict(id="0x" + message.id.hex())
             return row
         made = message.timestamp_ns // NANOSECONDS
         if abs(made - now) > limits.clock_tolerance:
@@ -179,7 +182,7 @@ class MessageStore:
 
 def _find(connection: sqlite3.Connection, id: bytes) -> sqlite3.Row | None:
     row: sqlite3.Row | None = connection.execute(
-        "SELECT sequence, accepted, expires FROM messages WHERE id = ?", (id,)
+        "SELECT sequence, accepted, expires, topic, meta FROM messages WHERE id = ?", (id,)
     ).fetchone()
     return row
 

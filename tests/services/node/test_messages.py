@@ -17,6 +17,7 @@ from tests.services.node.books import TOKEN, Clock, address, open_database
 from waypost.errors import (
     ClockSkew,
     InvalidCursor,
+    MessageConflict,
     MessageExpired,
     MessageUnknown,
     QuotaExceeded,
@@ -90,6 +91,19 @@ async def test_a_message_comes_back_as_it_was(sender: Sender, store: MessageStor
     assert [(kept.message, kept.expires) for kept in found.messages] == [(message, stored.expires)]
     assert found.size == stored.size == message.size
     assert isinstance(found.missing[unknown], MessageUnknown)
+
+
+async def test_another_message_with_the_same_id_is_refused(
+    sender: Sender, store: MessageStore, clock: Clock
+) -> None:
+    message = Message("/waypost/1/inbox/raw", b"payload", clock.now * 10**9)
+    twin = replace(message, topic="/waypost/1/inbox/ra", meta=b"w")
+    assert twin.id == message.id
+    await sender.put(twin)
+    with pytest.raises(MessageConflict):
+        await sender.put(message)
+    with pytest.raises(MessageConflict):
+        await store.quote(message, HOUR, PRICES, clock.now)
 
 
 async def test_storing_a_live_message_again_extends_it_for_the_difference(

@@ -53,6 +53,7 @@ STATUS: Mapping[type[WaypostError], HTTPStatus] = {
     errors.CloseDelayTooShort: HTTPStatus.CONFLICT,
     errors.IdempotencyConflict: HTTPStatus.CONFLICT,
     errors.PriceExpired: HTTPStatus.CONFLICT,
+    errors.MessageConflict: HTTPStatus.CONFLICT,
     errors.MessageExpired: HTTPStatus.GONE,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.MessageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
