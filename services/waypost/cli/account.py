@@ -49,13 +49,20 @@ def import_account(
 @examples("waypost account show", "waypost account show --words")
 def show(
     words: Annotated[bool, typer.Option("--words", help="Show the 24 words, too.")] = False,
+    mailbox: Annotated[
+        bool, typer.Option("--mailbox", help="Print the mailbox address and nothing else.")
+    ] = False,
     home: Home = DEFAULT_HOME,
     password_file: PasswordFile = None,
     json: Json = False,
 ) -> None:
     """Show the account's addresses."""
-    places = Places.under(home)
-    _tell(load_account(places.account, password_file), places, Output(json), reveal=words)
+    places, out = Places.under(home), Output(json)
+    account = load_account(places.account, password_file)
+    if mailbox:
+        out.result({"mailbox": _mailbox(account)}, [_mailbox(account)])
+    else:
+        _tell(account, places, out, reveal=words)
 
 
 def _save(account: Account, places: Places, password_file: Path | None, out: Output, *, reveal: bool) -> None:
@@ -87,8 +94,12 @@ def _words(file: Path | None) -> str:
         raise InvalidMnemonic("Standard input is not text.") from error
 
 
+def _mailbox(account: Account) -> str:
+    return addresses.encode(bytes(account.mailbox_key.public_key))
+
+
 def _tell(account: Account, places: Places, out: Output, *, reveal: bool) -> None:
-    mailbox = addresses.encode(bytes(account.mailbox_key.public_key))
+    mailbox = _mailbox(account)
     data = {"payer": account.payer, "mailbox": mailbox, "keystore": str(places.account)}
     lines = [
         f"payer     {account.payer}    holds your tokens",

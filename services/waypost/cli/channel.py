@@ -29,6 +29,7 @@ from waypost.client.channel import Channel
 from waypost.client.client import Client
 from waypost.client.closing import Closing, Step
 from waypost.client.nodes import Node
+from waypost.errors import ChannelMissing
 from waypost.protocol.fields import parse_address
 
 app = noun("Channels with nodes: what you deposit, spend and get back.")
@@ -172,11 +173,14 @@ def top_up(
 
 @app.command()
 @examples(
-    "waypost channel close 0x… --dry-run",
+    "waypost channel close --dry-run",
     "waypost channel close 0x… --no-consent --wait --yes --dev-account 0",
 )
 def close(
-    signer: Signer,
+    signer: Annotated[
+        str | None,
+        typer.Argument(help="The channel, as `waypost channel show` names it.", show_default="the only one"),
+    ] = None,
     consent: Annotated[
         bool,
         typer.Option(help="Ask the node to agree, so that the rest comes back at once; or don't, and wait."),
@@ -204,7 +208,7 @@ def close(
 
     async def run() -> None:
         async with open_client(places, rpc_url, manifest, password_file) as (client, unit):
-            channel = client.channels.by_signer(parse_address(signer, "signer"))
+            channel = _channel(client, signer)
             plan = await client.channels.plan_close(channel, consent=consent)
             if dry_run or plan.step is Step.DONE:
                 out.result({**_closing_json(plan), "dryRun": dry_run}, [_closing_text(plan, unit)])
@@ -254,6 +258,17 @@ def recover(
             )
 
     asyncio.run(run())
+
+
+def _channel(client: Client, signer: str | None) -> Channel:
+    if signer is not None:
+        return client.channels.by_signer(parse_address(signer, "signer"))
+    live = [channel for channel in client.channels.all() if channel.record.status != "closed"]
+    if len(live) != 1:
+        raise ChannelMissing(
+            f"There are {len(live)} channels that could be meant: name one.", found=len(live)
+        )
+    return live[0]
 
 
 async def _node(client: Client, operator: str | None) -> Node:
