@@ -16,10 +16,6 @@ from waypost.protocol.fields import Fields
 REQUIRED = ("Channels", "NodeRegistry")
 
 
-class _Malformed(ProtocolError):
-    """The manifest is malformed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """One contract. `block` is its deployment's, or an earlier one if that cannot be told; `transaction` is
@@ -44,7 +40,7 @@ class Deployment:
     @classmethod
     def from_json(cls, value: object) -> Self:
         """The reverse. Raises a ProtocolError."""
-        fields = Fields(value, _Malformed)
+        fields = Fields(value, ProtocolError)
         return cls(
             address=fields.address("address"),
             block=fields.integer("block"),
@@ -93,7 +89,7 @@ class Manifest:
     def from_json(cls, value: object) -> Self:
         """The reverse. Raises InvalidConfig."""
         try:
-            fields = Fields(value, _Malformed)
+            fields = Fields(value, ProtocolError)
             listed = fields.raw("contracts")
             if not isinstance(listed, Mapping) or any(name not in listed for name in REQUIRED):
                 raise fields.fault("contracts", f"an object with {' and '.join(REQUIRED)}")
@@ -136,5 +132,5 @@ class Manifest:
 
 def _argument(value: object) -> str | int:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise _Malformed("A constructor argument is a string or an integer.")
+        raise ProtocolError("A constructor argument is a string or an integer.")
     return value
