@@ -1,5 +1,5 @@
-"""HTTP connections that no endless request head can hold open or fill up.
-uvicorn's httptools protocol, with a bound on the head's size and on the time it takes."""
+"""HTTP connections that no endless request can hold open or fill up: uvicorn's httptools protocol, with
+bounds on a request's head and on what follows an early answer. `limits.RequestBody` bounds the rest."""
 
 import asyncio
 import json
@@ -8,19 +8,21 @@ from http import HTTPStatus
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from waypost.errors import HeadersTooLarge, InvalidRequest, WaypostError
-from waypost.node.api.errors import document, status_of
+from waypost.node.api.errors import PROBLEM, document, status_of
 
 MAX_HEAD = 32 * 1024
 """Bytes of request line and headers."""
 HEAD_SECONDS = 10.0
 """How long a head may take to arrive, from the connection's start or from its own first byte."""
+LINGER_SECONDS = 2.0
+"""For how long a client that was refused may go on sending: hanging up at once would lose the answer."""
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Between requests uvicorn's keep-alive timeout holds; during a body, `limits.RequestBody` does."""
+    """Between requests uvicorn's keep-alive timeout holds."""
 
     _head_bytes = 0
-    _in_head = True
+    _in_head = _in_body = _refused = False
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -28,13 +30,15 @@ class BoundedHttp(HttpToolsProtocol):
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_arrived()
+        self._give_up_in(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         self._head_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
+        if self._in_head and self._head_bytes > MAX_HEAD:
             self._refuse(
                 HeadersTooLarge(f"A request's head may have at most {MAX_HEAD} bytes.", maximum=MAX_HEAD)
             )
@@ -45,31 +49,41 @@ class BoundedHttp(HttpToolsProtocol):
             self._expect_head()
 
     def on_headers_complete(self) -> None:
-        self._head_arrived()
+        self._in_head, self._in_body = False, True
+        self._give_up_in(None)
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        self._give_up_in(None)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._in_body:
+            self._give_up_in(LINGER_SECONDS)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(InvalidRequest("This is not HTTP/1.1."))
 
     def _expect_head(self) -> None:
         self._head_bytes, self._in_head = 0, True
-        self._deadline = self.loop.call_later(HEAD_SECONDS, self._give_up)
+        self._give_up_in(HEAD_SECONDS)
 
-    def _head_arrived(self) -> None:
-        self._in_head = False
+    def _give_up_in(self, seconds: float | None) -> None:
+        """Sets the connection's one deadline, or takes it away."""
         if self._deadline is not None:
             self._deadline.cancel()
-            self._deadline = None
-
-    def _give_up(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.close()
+        self._deadline = None if seconds is None else self.loop.call_later(seconds, self.transport.close)
 
     def _refuse(self, error: WaypostError) -> None:
         status, body = HTTPStatus(status_of(error)), json.dumps(document(error)).encode()
         head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/problem+json\r\n"
+            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {PROBLEM}\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
+        self._refused = True
         self.transport.write(head.encode() + body)
-        self.transport.close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._give_up_in(LINGER_SECONDS)

@@ -2,6 +2,7 @@
 admin.token the token of the operator's listener. Everything is validated here, once."""
 
 import contextlib
+import functools
 import ipaddress
 import json
 import os
@@ -262,9 +263,9 @@ def load(data_dir: Path, passwords: Mapping[str, str] | str) -> NodeSettings:
         return read_key(data_dir, role, passwords if isinstance(passwords, str) else passwords.get(role, ""))
 
     config = read_config(data_dir)
-    node, operator = key("node"), key("operator")
-    gas = key("gas") or operator
-    payee = key("payee") or (operator if config.payee == config.operator else None)
+    operator = functools.cache(lambda: key("operator"))
+    node, gas = key("node"), key("gas") or operator()
+    payee = key("payee") or (operator() if config.payee == config.operator else None)
     if node is None or gas is None:
         raise InvalidConfig(f"{data_dir} lacks the node key or a key that pays gas", path=str(data_dir))
     return settings(

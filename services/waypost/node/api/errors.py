@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waypost import errors
 from waypost.errors import JSON, WaypostError
@@ -129,8 +129,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(WaypostError)
     async def _(request: Request, error: WaypostError) -> JSONResponse:
-        if status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.warning("request_failed", route=_route(request), code=error.code, reason=str(error))
+        ours = status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR
+        if ours and not isinstance(error, errors.NodeNotReady):  # of that, sync tells the log once
+            log.warning("request_failed", route=_route(request.scope), code=error.code, reason=str(error))
         headers: dict[str, str] = {}
         purchase: Purchase | None = getattr(request.state, "purchase", None)
         if purchase and status_of(error) == HTTPStatus.PAYMENT_REQUIRED:
@@ -145,15 +146,35 @@ def install(app: FastAPI) -> None:
     async def _(request: Request, error: HTTPException) -> JSONResponse:
         return problem(_from_framework(error, request), error.headers)
 
-    @app.exception_handler(Exception)
-    async def _(request: Request, error: Exception) -> JSONResponse:
-        log.error("request_crashed", route=_route(request), exc_info=error)
-        return problem(errors.InternalError())
+    app.add_middleware(_LastResort)  # the innermost: what it answers passes through all others
 
 
-def _route(request: Request) -> str:
+class _LastResort:
+    """Turns what nobody expected into a problem document, and tells its story to the log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except Exception as error:
+            log.error("request_crashed", route=_route(scope), exc_info=error)
+            if started:
+                raise
+            await respond(errors.InternalError(), scope, receive, send)
+
+
+def _route(scope: Scope) -> str:
     """The template: a path itself may name a channel."""
-    return getattr(request.scope.get("route"), "path", "unmatched")
+    return getattr(scope.get("route"), "path", "unmatched")
 
 
 def _public(error: WaypostError) -> WaypostError:

@@ -189,13 +189,14 @@ def price_of(body: Mapping[str, Any]) -> int:
 
 
 class Served:
-    """A node that answers."""
+    """A node that answers. `app` is its ASGI application, unless a server runs it."""
 
-    def __init__(self, app: FastAPI, http: httpx.AsyncClient, connection: Connection) -> None:
-        self.app = app
+    app: FastAPI
+
+    def __init__(self, node: Node, http: httpx.AsyncClient, connection: Connection) -> None:
+        self.node = node
         self.http = http
         self.connection = connection
-        self.node: Node = app.state.node
         self.settings = self.node.settings
         self.channels = Channels(connection, self.settings.channels)
 
@@ -279,7 +280,8 @@ async def served(settings: NodeSettings, clock: Clock | None = None) -> AsyncIte
         connection = await stack.enter_async_context(await connect(settings.rpc_url))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         http = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=ENDPOINT))
-        node = Served(app, http, connection)
+        node = Served(app.state.node, http, connection)
+        node.app = app
         await node.caught_up()
         yield node
 

@@ -19,7 +19,7 @@ class WaypostChannel:
     customer: Customer
     scheme: str = "waypost-channel"
 
-    def create_payment_payload(self, requirements: PaymentRequirements, context: Any = None) -> dict[str, Any]:
+    def create_payment_payload(self, requirements: PaymentRequirements, _: Any = None) -> dict[str, Any]:
         missing = int(requirements.amount) - int(requirements.extra["balance"])
         self.customer.total += max(missing, int(requirements.extra["minReceipt"]))
         return {
