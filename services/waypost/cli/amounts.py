@@ -1,12 +1,12 @@
 """Amounts for people: whole tokens with decimals on the command line, exact base units everywhere else."""
 
+import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 
 from waypost.chain.token import Token
 from waypost.errors import AmountOutOfRange
 
-ETHER = 10**18
+_NUMBER = re.compile(r"([0-9]{0,40})(?:\.([0-9]{0,40}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,15 @@ class Unit:
 
     def parse(self, text: str, name: str = "amount") -> int:
         """Base units of a text like "2.5". Raises AmountOutOfRange."""
-        try:
-            value = Decimal(text) if len(text) <= 80 and "_" not in text else Decimal("NaN")
-        except InvalidOperation:
-            value = Decimal("NaN")
-        scaled = value.scaleb(self.decimals) if value.is_finite() else Decimal(-1)
-        if scaled < 0 or scaled != scaled.to_integral_value() or scaled >= 2**96:
+        found = _NUMBER.fullmatch(text.strip())
+        whole, part = (found[1], found[2] or "") if found else ("", "")
+        units = int((whole or "0") + part.ljust(self.decimals, "0")) if whole or part else -1
+        if units < 0 or len(part) > self.decimals or units >= 2**96:
             raise AmountOutOfRange(
                 f"{text[:80]!r} is no {name} such as 2.5; {self.symbol} has {self.decimals} decimals.",
                 given=text[:80],
             )
-        return int(scaled)
+        return units
 
     def show(self, amount: int) -> str:
         """ "2.5 DUSD": exact, without trailing zeros."""

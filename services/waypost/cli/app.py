@@ -131,5 +131,4 @@ def _first_leaf(group: "ExceptionGroup[Exception]") -> Exception:
 
 def _usage(fault: typer.TyperException) -> str:
     context = getattr(fault, "ctx", None)
-    hint = f" Try: {context.command_path} --help" if context is not None else ""
-    return fault.format_message() + hint
+    return f"{fault.format_message()} Try: {context.command_path if context else 'waypost'} --help"

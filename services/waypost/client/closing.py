@@ -12,7 +12,7 @@ from waypost.client.account import Account
 from waypost.client.answers import CloseAnswer
 from waypost.client.channel import Channel, Context
 from waypost.client.openings import Openings
-from waypost.errors import ChannelMissing, InvalidAnswer, NodeDisagrees, ProtocolError
+from waypost.errors import ChannelMissing, InsufficientFunds, InvalidAnswer, NodeDisagrees, ProtocolError
 from waypost.protocol.openings import Close, StartClose
 from waypost.protocol.signatures import Signature
 
@@ -79,6 +79,10 @@ class Closings:
         ours, record = self._context.deployment, channel.record
         match (await self.plan(channel, consent=consent)).step:
             case Step.CONSENT:
+                # A consent freezes the channel for a while: it is not asked for in vain.
+                if await ours.connection.balance(sender.address) == 0:
+                    sentence = f"{sender.address} has no ETH to close the channel with; anybody may send it."
+                    raise InsufficientFunds(sentence, account=sender.address)
                 claimed = (await self._openings.state(record)).claimed
                 await sender.send(await self._consented(channel, claimed))
             case Step.START:

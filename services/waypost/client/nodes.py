@@ -81,19 +81,21 @@ class Nodes:
         self._deployment, self._http, self._clock = deployment, http, clock
         self.ceiling = ceiling or PriceCeiling()
         self._known: dict[ChecksumAddress, Node] = {}
+        self._asking: dict[ChecksumAddress, asyncio.Lock] = {}
 
     async def get(self, operator: ChecksumAddress, *, fresh: bool = False) -> Node:
         """One node, verified at most two minutes ago (now, if `fresh`).
 
         Raises NoNodesFound when it is not registered, and as `verify` does.
         """
-        known = self._known.get(operator)
-        if known is not None and not fresh and self._clock() - known.verified_at < DESCRIPTOR_SECONDS:
-            return known
-        registered = await self._deployment.registry.node(operator)
-        if registered is None:
-            raise NoNodesFound(f"{operator} is not registered as a node.", operator=operator)
-        return await self.verify(registered)
+        async with self._asking.setdefault(operator, asyncio.Lock()):  # many requests, one look
+            known = self._known.get(operator)
+            if known is not None and not fresh and self._clock() - known.verified_at < DESCRIPTOR_SECONDS:
+                return known
+            registered = await self._deployment.registry.node(operator)
+            if registered is None:
+                raise NoNodesFound(f"{operator} is not registered as a node.", operator=operator)
+            return await self.verify(registered)
 
     async def verify(self, registered: RegisteredNode) -> Node:
         """Ask a registered node for its descriptor and hold it against registry and chain.

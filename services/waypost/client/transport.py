@@ -16,15 +16,18 @@ TIMEOUT_SECONDS = 30.0
 """For one request from first to last byte, so that a dripping answer gains nothing."""
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_PROBLEM_TEXT = 300
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 GATEWAY_FAILURES = frozenset({500, 502, 503, 504})
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 
 def http_client() -> httpx.AsyncClient:
-    """The HTTP client that nodes are talked to with. Proxies from the environment are honoured."""
+    """The HTTP client that nodes are talked to with. Proxies from the environment are honoured, except on the
+    way to this machine itself."""
     return httpx.AsyncClient(
         follow_redirects=False,
+        mounts={f"all://{host}": None for host in LOOPBACK},
         timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=10.0),
         limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
         headers={

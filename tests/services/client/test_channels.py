@@ -442,6 +442,16 @@ async def test_with_the_nodes_consent_the_rest_comes_back_at_once(world: World, 
             await send(client)
 
 
+async def test_consent_is_not_asked_for_in_vain(world: World, tmp_path: Path) -> None:
+    node = await new_node(world)
+    async with world.client(await world.account(), tmp_path) as client:
+        channel = await open_channel(client, node)
+        with pytest.raises(InsufficientFunds, match="anybody may send it"):
+            await client.channels.close(channel, client.sender())
+        assert node.count(f"{channel.path}/close") == 0
+        await send(client)
+
+
 async def test_without_consent_the_rest_comes_back_after_the_delay(world: World, tmp_path: Path) -> None:
     node = await new_node(world)
     now = [time.time()]

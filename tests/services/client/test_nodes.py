@@ -1,5 +1,6 @@
 """Nodes are believed as far as registry and chain bear them out, and no further."""
 
+import asyncio
 import secrets
 import time
 from pathlib import Path
@@ -34,6 +35,13 @@ async def test_an_honest_node_is_believed(world: World, tmp_path: Path) -> None:
         assert (await client.nodes.get(node.operator.address)) is found
         assert (await client.nodes.get(node.operator.address, fresh=True)) is not found
         assert node.count("/v1/node") == 2
+
+
+async def test_many_requests_look_once(world: World, tmp_path: Path) -> None:
+    node = await new_node(world)
+    async with world.client(await world.account(), tmp_path) as client:
+        await asyncio.gather(*(client.nodes.get(node.operator.address) for _ in range(10)))
+        assert node.count("/v1/node") == 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from waypost.client.transport import NodeClient, Response
+from waypost.client.transport import NodeClient, Response, http_client
 from waypost.errors import AnswerLost, InvalidAnswer, NodeRefused, NodeUnreachable
 
 ENDPOINT = "https://node.example"
@@ -133,6 +133,24 @@ async def test_it_matters_whether_the_request_may_have_arrived(
 
     with pytest.raises(error):
         await call(handler)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_proxies_are_not_for_this_machine(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        writer.close()
+
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server, http_client() as http:
+        port = server.sockets[0].getsockname()[1]
+        assert (await NodeClient(f"http://{host}:{port}", http).call("GET", "/v1/node")).body == {}
+        with pytest.raises(NodeUnreachable):  # by way of the proxy, which is not there
+            await NodeClient("http://node.example", http).call("GET", "/v1/node")
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])

@@ -1,0 +1,76 @@
+"""Every command explains itself, speaks JSON, and asks before money moves."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+from tests.services.cli.conftest import Run
+
+from waypost import __version__
+from waypost.cli.app import assemble
+
+MOVES_MONEY = {
+    "deploy",
+    "token mint",
+    "node register",
+    "node claim",
+    "node exit",
+    "channel open",
+    "channel top-up",
+    "channel close",
+}
+SPENDS_FROM_CHANNELS = {"send", "fetch"}
+
+
+def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    commands = getattr(command, "commands", None)
+    if commands is None:
+        yield " ".join(path), command
+        return
+    for name, child in commands.items():
+        yield from leaves(child, (*path, name))
+
+
+LEAVES = dict(leaves(typer.main.get_command(assemble(None))))
+
+
+def options(command: Any) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+@pytest.mark.parametrize("path", LEAVES)
+def test_every_command_has_help_and_json(waypost: Run, path: str) -> None:
+    shown = waypost(*path.split(), "--help")
+    assert shown.code == 0
+    assert "--json" in options(LEAVES[path])
+    if path != "demo":
+        assert f"waypost {path}" in shown.out.split("Examples:")[1]
+
+
+@pytest.mark.parametrize("path", sorted(MOVES_MONEY))
+def test_commands_that_move_money_can_be_tried_and_want_consent(path: str) -> None:
+    assert {"--dry-run", "--yes"} <= options(LEAVES[path])
+
+
+@pytest.mark.parametrize("path", sorted(SPENDS_FROM_CHANNELS))
+def test_commands_that_spend_from_channels_can_be_tried_and_capped(path: str) -> None:
+    assert {"--dry-run", "--max-cost"} <= options(LEAVES[path])
+
+
+@pytest.mark.parametrize("path", LEAVES)
+def test_no_command_takes_a_secret_on_its_command_line(path: str) -> None:
+    for option in options(LEAVES[path]):
+        assert not {"key", "password", "words", "mnemonic", "secret", "token-key"} & {option.strip("-")} - {
+            "words"
+        }
+
+
+def test_the_program_shows_what_there_is(waypost: Run) -> None:
+    for words in ((), ("--help",)):
+        shown = waypost(*words)
+        assert shown.code == 0
+        assert "waypost channel open --amount 5 --yes" in shown.out
+    for noun in ("account", "token", "node", "channel"):
+        assert "Commands:" in waypost(noun).out
+    assert waypost("--version").out == f"waypost {__version__}\n"
