@@ -26,6 +26,7 @@ from waypost.node.api import (
     receipts,
     sessions,
 )
+from waypost.node.audit import Audit, interval
 from waypost.node.backends.schema import Identity
 from waypost.node.backends.sqlite import Database
 from waypost.node.claims import Claimer
@@ -199,7 +200,8 @@ async def open_node(
             metrics=metrics,
         )
         pruner = Pruner(node.messages, node.sessions, ledger, clock)
-        for task in (node.sync, outbox, node.claimer, pruner):
+        audit = Audit(channels, ledger, db, node.sync, seconds=interval(settings.min_close_delay))
+        for task in (node.sync, outbox, node.claimer, audit, pruner):
             node.tasks.start(task)
         yield node
 

@@ -58,6 +58,7 @@ class Sync:
         self._poll_seconds = poll_seconds
         self._max_head_age = max_head_age_seconds
         self._caught_up_at: int | None = None
+        self._restart: asyncio.Future[int] | None = None
         self._follow = Loop("sync", self._follow_changes, poll_seconds, Signal())
         self._compare = Loop("head", self._compare_heads, poll_seconds, signal)
         self.head = 0
@@ -85,7 +86,25 @@ class Sync:
         """The code of what keeps it from following, if anything does."""
         return self._follow.faults.code or self._compare.faults.code
 
+    def start_over(self, block: int) -> None:
+        """Undoes everything from this block number on and reads it again: the books missed something."""
+        if self._restart is not None and not self._restart.done():
+            self._restart.set_result(block)
+
     async def _follow_changes(self) -> None:
+        restart = self._restart = asyncio.get_running_loop().create_future()
+        following = asyncio.ensure_future(self._take_changes())
+        try:
+            await asyncio.wait((following, restart), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+        if not restart.done():
+            following.result()  # it ends by an error alone
+        elif anchor := await self._connection.block(max(1, self._start, restart.result()) - 1):
+            await self._undo(anchor)
+
+    async def _take_changes(self) -> None:
         known = await self._db.read(cursor.recent)
         self.head = known[-1].number if known else 0
         watcher = Watcher(
@@ -99,12 +118,14 @@ class Sync:
             await self._db.write(lambda connection: self._apply(connection, change))
             self.head = change.block.number
         else:
-            to = change.to
-            log.warning("chain_reorganised", to=to.number, undone=self.head - to.number)
-            await self._db.write(lambda connection: self._roll_back(connection, to))
-            self.head = to.number
+            await self._undo(change.to)
         self._follow.faults.passed()
         self._signal.ring()
+
+    async def _undo(self, to: BlockRef) -> None:
+        log.warning("blocks_undone", to=to.number, undone=self.head - to.number)
+        await self._db.write(lambda connection: self._roll_back(connection, to))
+        self.head = to.number
 
     def _apply(self, connection: sqlite3.Connection, change: Applied) -> None:
         for book in self._books:
@@ -115,6 +136,7 @@ class Sync:
         for book in self._books:
             book.rollback(connection, to)
         cursor.rewind(connection, to.number)
+        cursor.advance(connection, to)
 
     async def _compare_heads(self) -> None:
         """A quiet chain brings no changes: whether the books are level is asked."""

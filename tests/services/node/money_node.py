@@ -16,6 +16,7 @@ from waypost.chain.channels import Channels, Claimed, Closed, Opened
 from waypost.chain.connection import Connection, connect
 from waypost.chain.transactions import Sender
 from waypost.node.accounts import ChannelAccount
+from waypost.node.audit import Audit
 from waypost.node.backends.schema import Identity
 from waypost.node.backends.sqlite import Database
 from waypost.node.claims import Claimer
@@ -128,10 +129,13 @@ class MoneyNode:
             max_head_age_seconds=600,
         )
 
+        self.audit = Audit(self.channels, self.ledger, db, self.sync, seconds=POLL)
+
     @contextlib.asynccontextmanager
     async def running(self, *, claiming: bool = True) -> AsyncIterator["MoneyNode"]:
         """With its tasks, like a node's lifespan."""
-        runs = [self.sync.run(), self.outbox.run(), *([self.claimer.run()] if claiming else [])]
+        runs = [self.sync.run(), self.outbox.run(), self.audit.run()]
+        runs += [self.claimer.run()] if claiming else []
         tasks = [asyncio.ensure_future(run) for run in runs]
         try:
             yield self
