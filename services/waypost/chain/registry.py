@@ -13,7 +13,7 @@ from waypost.chain.contract import Contract
 from waypost.protocol.eip712 import Domain, registry_domain
 from waypost.protocol.signatures import Signature
 
-PAGE = 50
+PAGE = 500
 """Nodes that one request asks for."""
 
 

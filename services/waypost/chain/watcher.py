@@ -16,7 +16,8 @@ from waypost.errors import ReorgTooDeep, RpcFailed, RpcUnreachable
 KEPT = 1_024
 """Blocks that are remembered; a reorg below the oldest of them is not followed."""
 NEAR = 64
-"""Blocks below the head that are read one by one, by hash; older ones are read in ranges."""
+"""Blocks below the head that are read one by one, by hash; older ones are read in ranges. A machine that lags
+answers for a range as if nothing had happened in what it does not have: none may lag by more than this."""
 MAX_SPAN = 2_000
 MAX_PAUSE = 30.0
 BLOCKS_AT_ONCE = 16
@@ -110,7 +111,11 @@ class Watcher:
         if target <= cursor.number:
             return []
         if head.number - cursor.number > NEAR:
-            return await self._catch_up(cursor, min(target, head.number - NEAR))
+            try:
+                return await self._catch_up(cursor, min(target, head.number - NEAR))
+            except RpcFailed:
+                self._span = max(1, self._span // 2)  # the fewer requests, the likelier that all succeed
+                raise
         return await self._follow(cursor)
 
     async def _compare(self, head: BlockRef) -> Sequence[Change]:
@@ -132,12 +137,16 @@ class Watcher:
         return [Applied(block, self._decode(logs))]
 
     async def _catch_up(self, cursor: BlockRef, target: int) -> Sequence[Change]:
-        """A range of old blocks: those with events, and the last one."""
+        """A range of old blocks: those with events, and the last one.
+
+        Nothing of it is believed unless the last block is the same before and after: then all of it was said
+        about one chain, to which the cursor belongs.
+        """
+        last = min(cursor.number + self._span, target)
+        tip = await self._canonical(last)
         first = await self._canonical(cursor.number + 1)
         if first.parent_hash != cursor.hash:
             return [await self._roll_back(first)]
-        last = min(cursor.number + self._span, target)
-        tip = await self._canonical(last)
         try:
             logs = await self._connection.logs(list(self._contracts), first.number, last)
         except RpcFailed:
@@ -156,7 +165,6 @@ class Watcher:
             if any(entry.block_hash != blocks[number].hash for entry in by_block[number]):
                 raise RpcFailed(f"{self._connection.host} gave logs that are not of block {number}.")
             changes.append(Applied(blocks[number], self._decode(by_block[number])))
-        # Nothing was reorganised in between if the last block is still the same.
         return changes if await self._canonical(last) == tip else []
 
     async def _roll_back(self, head: BlockRef) -> RolledBack:

@@ -14,6 +14,9 @@ from waypost.chain.embedded.server import Server, bind
 
 Answer = Callable[[list[Any]], Any]
 
+PASS = object()
+"""Returned by an answer: the request is passed on after all."""
+
 
 class Fault(Exception):
     """Raised by an answer: the endpoint then answers with this error."""
@@ -24,8 +27,8 @@ class Fault(Exception):
 
 
 class Endpoint:
-    """`answers` by method: a function of the params that returns the result or a Response, or raises `Fault`.
-    Methods without one are passed on to `behind`, if it is set."""
+    """`answers` by method: a function of the params that returns the result, a Response or `PASS`, or raises
+    `Fault`. Methods without one are passed on to `behind`, if it is set."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
@@ -49,18 +52,17 @@ class Endpoint:
     async def _handle(self, request: Request) -> Response:
         asked = await request.json()
         self.asked.append(asked["method"])
-        answer = self.answers.get(asked["method"])
         head = {"jsonrpc": "2.0", "id": asked["id"]}
-        if answer is None:
-            if not self.behind:
-                return JSONResponse(head | {"error": {"code": -32601, "message": "no such method"}})
-            passed = await self._client.post(self.behind, json=asked)
-            return Response(passed.content, media_type="application/json")
         try:
-            result = answer(asked["params"])
+            result = self.answers.get(asked["method"], lambda _: PASS)(asked["params"])
         except Fault as fault:
             return JSONResponse(head | {"error": fault.error})
-        return result if isinstance(result, Response) else JSONResponse(head | {"result": result})
+        if result is not PASS:
+            return result if isinstance(result, Response) else JSONResponse(head | {"result": result})
+        if not self.behind:
+            return JSONResponse(head | {"error": {"code": -32601, "message": "no such method"}})
+        passed = await self._client.post(self.behind, json=asked)
+        return Response(passed.content, media_type="application/json")
 
 
 async def post(url: str, body: Any) -> httpx.Response:

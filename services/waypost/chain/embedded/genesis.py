@@ -1,9 +1,10 @@
 """What an embedded chain starts with: funded accounts and the contracts that real chains have.
 Its chain id and accounts are those of every development chain, so that wallets and tools know them."""
 
+import os
 from typing import Any
 
-from eth.constants import BLANK_ROOT_HASH, POST_MERGE_DIFFICULTY, POST_MERGE_MIX_HASH, POST_MERGE_NONCE
+from eth.constants import BLANK_ROOT_HASH, POST_MERGE_DIFFICULTY, POST_MERGE_NONCE
 from eth.typing import AccountDetails
 from eth.vm.forks.cancun.constants import BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CONTRACT_CODE
 from eth.vm.forks.prague.constants import HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CONTRACT_CODE
@@ -44,7 +45,7 @@ def header(timestamp: int) -> dict[str, Any]:
         "extra_data": b"waypost",
         "gas_limit": BLOCK_GAS_LIMIT,
         "base_fee_per_gas": BASE_FEE,
-        "mix_hash": POST_MERGE_MIX_HASH,
+        "mix_hash": os.urandom(32),  # no two chains are alike, so none is taken for another that is gone
         "nonce": POST_MERGE_NONCE,
         "receipt_root": BLANK_ROOT_HASH,
         "timestamp": timestamp,
