@@ -83,6 +83,8 @@ interface INodeRegistry {
     error InvalidPayout(address payout);
     /// @notice The endpoint's length, in bytes, is outside of what fits.
     error EndpointLengthOutOfRange(uint256 given, uint256 min, uint256 max);
+    /// @notice The endpoint holds something else than visible ASCII (0x21 to 0x7e), which is all that a URL is made of.
+    error InvalidEndpoint(uint256 position, bytes1 character);
     /// @notice The amount must be positive.
     error ZeroAmount();
     /// @notice The amount is beyond what fits, or what there is.

@@ -134,8 +134,10 @@ contract Channels is Credits {
         nonReentrant
     {
         _requireBy(action.deadline);
+        bytes32 structHash = hashTopUp(action);
+        _useOnce(_hashTypedDataV4(structHash)); // the payer may have signed the other form of the same action, too
         _topUp(action.payee, action.token, action.signer, action.payer, action.amount);
-        Deposits.pullWithAuthorization(action.token, action.payer, action.amount, hashTopUp(action), authorization);
+        Deposits.pullWithAuthorization(action.token, action.payer, action.amount, structHash, authorization);
     }
 
     // ------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 
@@ -88,6 +89,9 @@ abstract contract Credits is IChannels, EIP712, ReentrancyGuardTransient {
     {
         _requireBy(deadline);
         digest = _hashTypedDataV4(structHash);
+        // The key first: an account keeps it, also when it delegates to code that knows no ERC-1271 (EIP-7702).
+        (address recovered,,) = ECDSA.tryRecoverCalldata(digest, signature);
+        if (recovered == account && account != address(0)) return digest;
         if (!SignatureChecker.isValidSignatureNowCalldata(account, digest, signature)) {
             revert InvalidSignature(account);
         }
@@ -95,7 +99,10 @@ abstract contract Credits is IChannels, EIP712, ReentrancyGuardTransient {
 
     /// @dev For actions that no state of theirs keeps from happening twice.
     function _authorizeOnce(address account, bytes32 structHash, uint256 deadline, bytes calldata signature) internal {
-        bytes32 digest = _authorize(account, structHash, deadline, signature);
+        _useOnce(_authorize(account, structHash, deadline, signature));
+    }
+
+    function _useOnce(bytes32 digest) internal {
         if (_used[digest]) revert AlreadyUsed(digest);
         _used[digest] = true;
     }

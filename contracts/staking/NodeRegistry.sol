@@ -217,6 +217,11 @@ contract NodeRegistry is INodeRegistry, EIP712, ReentrancyGuardTransient {
         if (payout == address(0)) revert InvalidPayout(payout);
         uint256 length = bytes(endpoint).length;
         if (length == 0 || length > MAX_ENDPOINT) revert EndpointLengthOutOfRange(length, 1, MAX_ENDPOINT);
+        for (uint256 i; i < length; ++i) {
+            // A URL is visible ASCII; other bytes could break whoever decodes the whole page of nodes.
+            bytes1 character = bytes(endpoint)[i];
+            if (character < 0x21 || character > 0x7e) revert InvalidEndpoint(i, character);
+        }
         record.services = services;
         record.payout = payout;
         record.endpoint = endpoint;

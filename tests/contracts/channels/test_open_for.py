@@ -1,7 +1,7 @@
 """Channels.openFor: the payer signs, anybody submits; a permit may set the allowance."""
 
 import pytest
-from brownie import chain
+from brownie import chain, web3
 
 from anvil import next_block_at
 from channel_ledger import DOLLAR, NO_PERMIT, NONE, OPEN, as_tuple, fresh_key
@@ -29,6 +29,14 @@ def test_opens_with_a_permit(gasless, send, client, signer):
     assert gasless.state(signer)["deposited"] == 100 * DOLLAR
     assert gasless.token.balanceOf(client.address) == 900 * DOLLAR
     assert gasless.token.allowance(client.address, gasless.channels) == 0
+
+
+def test_opens_for_an_account_that_delegates(gasless, send, client, signer):
+    """EIP-7702: the account has code now, which knows no ERC-1271, and still has its key."""
+    delegation = "0xef0100" + gasless.token.address[2:]
+    assert "error" not in web3.provider.make_request("anvil_setCode", [client.address, delegation])
+    send(signer, permit=gasless.permit(client, 100 * DOLLAR))
+    assert gasless.state(signer)["payer"] == client.address
 
 
 def test_opens_with_an_allowance(gasless, send, client, signer, stranger):

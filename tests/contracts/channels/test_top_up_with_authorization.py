@@ -39,8 +39,20 @@ def test_the_nonce_is_the_top_ups_hash(gasless, opened):
 
 def test_refuses_twice(gasless, send, client, opened):
     send(opened)
-    nonce = gasless.domain.struct_hash("TopUp", gasless.top_up(opened))
-    with reverts("ERC3009UsedAuthorization", client.address, nonce):
+    with reverts("AlreadyUsed", gasless.domain.digest("TopUp", gasless.top_up(opened))):
+        send(opened)
+
+
+def test_refuses_what_the_other_form_has_done(gasless, send, client, stranger, opened):
+    """A payer may sign both forms, as a retry; the action is still one."""
+    action = gasless.top_up(opened)
+    gasless.channels.topUpFor(
+        as_tuple(action),
+        gasless.sign(client, "TopUp", action).packed,
+        gasless.permit(client, 100 * DOLLAR),
+        {"from": stranger},
+    )
+    with reverts("AlreadyUsed", gasless.domain.digest("TopUp", action)):
         send(opened)
 
 

@@ -118,3 +118,10 @@ def test_accepts_endpoints_of(operators, operator, length):
 def test_refuses_endpoints_of(operators, operator, endpoint):
     with reverts("EndpointLengthOutOfRange", len(endpoint.encode()), 1, 256):
         operators.register(operator, endpoint=endpoint)
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x1b", " ", "\x7f", "\x80", "é"], ids=repr)
+def test_refuses_endpoints_with(operators, operator, character):
+    """One undecodable endpoint would hide the whole page that it is on."""
+    with reverts("InvalidEndpoint", 9, character.encode()[:1]):
+        operators.register(operator, endpoint=f"https://a{character}")
