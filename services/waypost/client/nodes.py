@@ -38,6 +38,8 @@ class PriceCeiling:
     store_per_kib_hour: int | None = None
     fetch_per_kib: int | None = None
     opening: int | None = None
+    min_receipt: int | None = None
+    """The smallest raise of a total: so much is signed ahead of what was used."""
 
     def check(self, descriptor: NodeDescriptor) -> None:
         """Raises PriceTooHigh."""
@@ -135,8 +137,8 @@ class Nodes:
             e async for e in self._deployment.registry.nodes(int(Services.STORE)) if e.operator not in exclude
         ]
         draw = random.SystemRandom()
-        # Efraimidis-Spirakis: sorting by u^(1/weight) is a weighted draw without replacement.
-        listed.sort(key=lambda entry: draw.random() ** (1 / max(entry.stake, 1)), reverse=True)
+        # Sorting by exponential times of rate `weight` is a weighted draw without replacement.
+        listed.sort(key=lambda entry: draw.expovariate(1) / max(entry.stake, 1))
         chosen: list[Node] = []
         faults: dict[ChecksumAddress, WaypostError] = {}
         while listed and len(chosen) < count:
