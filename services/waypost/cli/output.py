@@ -31,8 +31,7 @@ class Output:
         sys.stdout.flush()
 
     def confirm(self, question: str, *, yes: bool) -> None:
-        """Ask before money moves. Raises typer.Abort at a no, ConfirmationNeeded where nobody can be
-        asked."""
+        """Ask before money moves. Raises typer.Abort at a no, ConfirmationNeeded without a terminal."""
         if yes:
             return
         if not sys.stdin.isatty():

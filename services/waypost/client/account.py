@@ -25,8 +25,7 @@ WORDS = 24
 
 @dataclass(frozen=True)
 class Account:
-    """Keys of one person. `entropy` is the seed's 32 random bytes (BIP-39, English word list, no
-    passphrase)."""
+    """Keys of one person. `entropy`: the seed's 32 random bytes (BIP-39, English, no passphrase)."""
 
     entropy: bytes = field(repr=False)
 
@@ -86,8 +85,7 @@ class Account:
         return PrivateKey(self._derive(b"waypost mailbox", 32))
 
     def channel_key(self, *, chain_id: int, channels: str, payee: str, token: str, index: int) -> bytes:
-        """The signing key of the `index`-th channel with a payee: the same on every device that has the
-        seed."""
+        """The signing key of the `index`-th channel with a payee, the same wherever the seed is."""
         context = b"".join(
             (
                 b"waypost channel",

@@ -1,5 +1,4 @@
-"""Mailbox addresses: what people give each other. "wp1", then base32 of an X25519 key and three checksum
-bytes."""
+"""Mailbox addresses, which people give each other: "wp1" and base32 of an X25519 key with a checksum."""
 
 import base64
 import hashlib

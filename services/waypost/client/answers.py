@@ -1,5 +1,4 @@
-"""What nodes answer, checked for shape before anything believes it. Amounts are decimal strings on the
-wire."""
+"""What nodes answer, checked for shape before anything believes it. Amounts are decimal strings."""
 
 from collections.abc import Mapping
 from typing import Annotated, TypeVar

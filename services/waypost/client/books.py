@@ -12,14 +12,12 @@ Amount = Annotated[int, PlainSerializer(str, when_used="json")]
 """Base units of the token; a decimal string in JSON."""
 
 MAX_UNANSWERED = 1
-"""How often a node may charge for a request that it never answered; networks do lose answers, but not
-always."""
+"""How often a node may charge for a request that it never answered: networks do lose answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Leave to send one request. `attach` is the total whose receipt goes with it, None when the node has
-    enough."""
+    """Leave to send one request. `attach`: the total whose receipt goes along, None if none is due."""
 
     cost: int
     attach: int | None
@@ -84,8 +82,7 @@ class Books:
             raise NodeDisagrees(f"Nothing more is signed for this node: {self.stopped}")
 
     def settle(self, reservation: Reservation, *, charged: int, paid: int, spent: int) -> None:
-        """Book an answer, if it can be true. Raises NodeDisagrees, stops, and keeps the price set aside
-        otherwise."""
+        """Book an answer if it can be true; else stop, keep the price set aside, raise NodeDisagrees."""
         others = self.reserved - reservation.cost + self.interrupted + self.unanswered
         lowest_paid = max(reservation.paid_before, reservation.attach or 0)
         self._demand("charged", charged, 0, reservation.cost)
@@ -133,8 +130,7 @@ class Books:
         self.interrupted = self.unanswered = 0
 
     def observe_claim(self, claimed: int) -> None:
-        """Hold what the chain paid out against what was signed. Raises NodeDisagrees and stops when it is
-        more."""
+        """Stop and raise NodeDisagrees if the chain paid out more than is known to be signed."""
         if claimed > self.signed:
             raise self.stop(
                 f"the chain paid out {claimed}, but only {self.signed} is known to be signed: "
@@ -144,8 +140,7 @@ class Books:
             )
 
     def stop(self, reason: str, **details: str) -> NodeDisagrees:
-        """Sign nothing more on this channel; the error to raise. The first reason is the one that is
-        remembered."""
+        """Sign nothing more on this channel, for the first reason given; the error to raise."""
         self.stopped = self.stopped or reason
         return NodeDisagrees(f"Nothing more is signed for this node: {reason}", **details)
 

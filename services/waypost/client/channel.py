@@ -50,7 +50,11 @@ Sleep = Callable[[float], Awaitable[None]]
 def agreed_prices(node: Node) -> AgreedPrices:
     """The node's prices of now, as what a channel agrees to."""
     prices = node.descriptor.prices
-    return AgreedPrices(store_per_kib_hour=prices.store_per_kib_hour, fetch_per_kib=prices.fetch_per_kib)
+    return AgreedPrices(
+        store_per_kib_hour=prices.store_per_kib_hour,
+        fetch_per_kib=prices.fetch_per_kib,
+        min_receipt=prices.min_receipt,
+    )
 
 
 @dataclass(frozen=True)
@@ -154,13 +158,11 @@ class Channel:
         return node
 
     def check_prices(self, node: Node) -> None:
-        """Raises PriceTooHigh when the node asks more than was agreed to, or than the client's ceiling
-        allows."""
+        """Raises PriceTooHigh above what was agreed to, or above the client's ceiling if it has one."""
         agreed, ceiling = self.record.agreed, self._context.nodes.ceiling
-        PriceCeiling(
-            store_per_kib_hour=agreed.store_per_kib_hour if ceiling.store_per_kib_hour is None else None,
-            fetch_per_kib=agreed.fetch_per_kib if ceiling.fetch_per_kib is None else None,
-        ).check(node.descriptor)
+        # The ceiling was held against the descriptor when that was verified.
+        unlimited = {name for name in AgreedPrices.model_fields if getattr(ceiling, name) is None}
+        PriceCeiling(**agreed.model_dump(include=unlimited)).check(node.descriptor)
 
     async def agree(self) -> None:
         """Agree to what the node asks now, from here on."""
@@ -184,8 +186,7 @@ class Channel:
         return await self._sessions.call(await self.node(), method, path, body)
 
     async def reconcile(self) -> None:
-        """Take over the node's accounts, if they can be true. Raises NodeDisagrees, and why it cannot be
-        asked."""
+        """Take over the node's accounts if they can be true. Raises NodeDisagrees, or as `request`."""
         async with self._quiet:
             await self._quiet.wait_for(lambda: self._busy == 0)
             await self._take_over()
@@ -302,11 +303,7 @@ class Channel:
             await self.save()
 
     def check_receipt(self, answer: ChannelAnswer) -> int:
-        """The total of the last receipt that the node shows, after checking that this channel's key signed
-        it.
-
-        Raises InvalidAnswer for a receipt that it did not sign.
-        """
+        """The total of the last receipt that the node shows. Raises InvalidAnswer if we did not sign it."""
         if answer.receipt is None:
             return 0
         verifier = self._context.deployment.verifier(self.payee)

@@ -77,7 +77,7 @@ class PaymentChannels:
     ) -> Terms:
         """What `open` would sign; the limit is the whole deposit unless given. Nothing is signed yet.
 
-        Raises InvalidOpening, SpendingLimitExceeded, InsufficientFunds.
+        Raises InvalidOpening, PriceTooHigh, SpendingLimitExceeded, InsufficientFunds.
         """
         return await self._openings.terms(node, amount, limit, close_delay)
 
@@ -162,8 +162,7 @@ class PaymentChannels:
         return await self._closings.advance(channel, sender, consent=consent)
 
     async def recover(self, operators: Collection[ChecksumAddress] = ()) -> Recovered:
-        """Find channels of this seed that this device does not know, with these nodes or all registered
-        ones."""
+        """Find channels of this seed that this device does not know, with these nodes or with all."""
         registry = self._context.deployment.registry
         if operators:
             nodes = [node for node in [await registry.node(operator) for operator in operators] if node]

@@ -1,5 +1,4 @@
-"""One deployment of the contracts on one chain, as the client uses it: bindings, domains and what tells it
-apart."""
+"""One deployment of the contracts on one chain as the client uses it: bindings, domains, identity."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -82,8 +82,7 @@ class Inbox:
         self._record = context.store.mailbox()
 
     def topics(self) -> list[str]:
-        """The mailbox's topics of every day that may still have messages, and of tomorrow, for clocks
-        differ."""
+        """The topics of every day that may still have messages, and of tomorrow, for clocks differ."""
         today = mailboxes.day_of(int(self._context.clock()))
         return [
             mailboxes.topic(bytes(self._key.public_key), day) for day in range(today - KEPT_DAYS, today + 2)
@@ -111,8 +110,7 @@ class Inbox:
         return listing
 
     def plan(self, listing: Listing) -> dict[ChecksumAddress, list[bytes]]:
-        """From which node each message would be fetched first: the cheapest that can be paid. Some have
-        none."""
+        """From which node each message would be fetched: the cheapest that can be paid, if any."""
         plan: dict[ChecksumAddress, list[bytes]] = {}
         for id in listing.ids:
             holders = self._payable(listing.holders(id))
@@ -158,8 +156,7 @@ class Inbox:
         return fetched
 
     async def acknowledge(self, fetched: Fetched) -> None:
-        """Remember what was read, so that it is not paid for again. Nodes whose list was read through go on
-        after it."""
+        """Remember what was read: it is not paid for again, and lists that were read through go on."""
         now = int(self._context.clock())
         record = self._record
         record.seen = {id: until for id, until in record.seen.items() if until > now}

@@ -36,8 +36,7 @@ def load_seed(path: Path, password: str) -> bytes:
 
 
 def load_key(path: Path, password: str) -> bytes:
-    """The 32-byte private key of a plain keystore, as geth, cast and wallets write it. Errors as for
-    load_seed."""
+    """The 32-byte private key of a plain keystore, as geth and cast write it. Raises as load_seed."""
     keystore = _read(path)
     if is_seed(keystore):
         raise InvalidConfig(f"{path} holds a Waypost account, not a single key.", path=str(path))

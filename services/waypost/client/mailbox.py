@@ -26,8 +26,7 @@ class Mailbox:
 
     @property
     def address(self) -> str:
-        """What others need to write to this mailbox. It can be public: only the account's key opens
-        messages."""
+        """What others need to write to this mailbox. Only the account's key opens what they write."""
         return addresses.encode(bytes(self._account.mailbox_key.public_key))
 
     async def send(
@@ -52,8 +51,7 @@ class Mailbox:
         return await self.inbox.look(operators)
 
     async def fetch(self, listing: Listing | None = None) -> Fetched:
-        """Pay for, check and open what is new (or in `listing`). What could not be read is in the answer's
-        `faults`."""
+        """Pay for, check and open what is new, or in `listing`. What went wrong is in `faults`."""
         return await self.inbox.fetch(listing or await self.inbox.look())
 
     async def acknowledge(self, fetched: Fetched) -> None:

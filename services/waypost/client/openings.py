@@ -23,6 +23,7 @@ from waypost.errors import (
     NodeUnreachable,
     OpeningNeedsGas,
     OpeningPending,
+    PriceTooHigh,
     SpendingLimitExceeded,
 )
 from waypost.protocol.openings import Authorization, Opening, SignedOpening, authorize
@@ -31,6 +32,8 @@ from waypost.protocol.signatures import address_of
 
 VALID_SECONDS = 1800
 """How long a signed opening can be submitted."""
+MIN_RAISES = 20
+"""A deposit must last for so many of the node's smallest receipts, since a cheat makes off with one."""
 SCAN = 8
 """Signers looked up on chain at a time, to find an unused one."""
 POLL_SECONDS = 1.0
@@ -44,8 +47,7 @@ NOT_YET = frozenset({"channel_unknown", "channel_not_final", "node_not_ready"})
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a new channel shall hold and how much of it may be spent, in base units; the close delay in
-    seconds."""
+    """What a new channel holds, and how much of it may be spent, in base units; the delay in seconds."""
 
     amount: int
     limit: int
@@ -72,7 +74,7 @@ class Openings:
     async def terms(self, node: Node, amount: int, limit: int | None, close_delay: int | None) -> Terms:
         """Complete and check what the user asked for, before anything is signed.
 
-        Raises InvalidOpening, SpendingLimitExceeded, InsufficientFunds.
+        Raises InvalidOpening, PriceTooHigh, SpendingLimitExceeded, InsufficientFunds.
         """
         prices, ours = node.descriptor.prices, self._context.deployment
         shortest, longest = await ours.channels.close_delays()
@@ -91,6 +93,14 @@ class Openings:
                 given=str(amount),
                 minimum=str(prices.min_deposit),
             )
+        if prices.min_receipt > amount // MIN_RAISES:
+            raise PriceTooHigh(
+                f"The node takes no receipt below {prices.min_receipt}: too much of the deposit of {amount} "
+                "would be signed ahead of what is used.",
+                price="min_receipt",
+                given=str(prices.min_receipt),
+                maximum=str(amount // MIN_RAISES),
+            )
         limit = amount if limit is None else limit
         if limit < prices.opening:
             raise SpendingLimitExceeded(
@@ -108,8 +118,7 @@ class Openings:
         return Terms(amount, limit, delay)
 
     async def prepare(self, node: Node, terms: Terms, *, fee: int) -> Channel:
-        """Sign an opening under an unused key and put it on disk; `fee` is what its submission by the node
-        costs."""
+        """Sign an opening under an unused key and put it on disk. `fee`: what the node's help costs."""
         ours, payee = self._context.deployment, node.descriptor.payee
         index = await self._unused(payee)
         key = self.key(payee, index)

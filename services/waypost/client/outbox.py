@@ -61,8 +61,7 @@ class Outbox:
     async def quote(
         self, message: Message, retention: int, operators: Collection[ChecksumAddress] = ()
     ) -> Mapping[ChecksumAddress, int]:
-        """What keeping the message `retention` seconds costs at each node that could be paid, in base
-        units."""
+        """What `retention` seconds cost at each node that could be paid, in base units."""
         quotes = {}
         for channel in self._candidates(operators):
             node = await channel.node()

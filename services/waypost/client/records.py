@@ -20,11 +20,11 @@ class AgreedPrices(_Record):
 
     store_per_kib_hour: Amount
     fetch_per_kib: Amount
+    min_receipt: Amount
 
 
 class OpeningRecord(_Record):
-    """A signed opening on its way to the chain: repeated word for word until the chain has it or its time is
-    up."""
+    """A signed opening on its way: repeated word for word until it is on chain or its time is up."""
 
     request: dict[str, Any]
     """The body of `POST /v1/channels`, signatures included."""
@@ -58,5 +58,4 @@ class MailboxRecord(_Record):
     cursors: dict[str, dict[str, str]] = Field(default_factory=dict)
     """Operator → topic → the node's opaque cursor."""
     seen: dict[str, int] = Field(default_factory=dict)
-    """Ids of read messages → when they expire everywhere, so that a copy at another node is not paid for
-    again."""
+    """Ids of read messages → when no node has them any more: copies elsewhere are not paid for again."""

@@ -71,7 +71,7 @@ class Recovery:
             close_delay=state.close_delay,
             status=STATUS[state.status],
             closes_at=state.closes_at,
-            agreed=AgreedPrices(store_per_kib_hour=0, fetch_per_kib=0),
+            agreed=AgreedPrices(store_per_kib_hour=0, fetch_per_kib=0, min_receipt=0),
             # What the chain paid out was signed; until the node answers, all else may have been.
             books=Books(
                 deposited=state.deposited, limit=state.deposited, signed=state.deposited, paid=state.claimed

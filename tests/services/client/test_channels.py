@@ -149,6 +149,21 @@ async def test_a_node_cannot_raise_its_prices_behind_our_back(world: World, tmp_
         assert await send(client) > agreed
 
 
+async def test_a_node_cannot_have_the_deposit_signed_as_one_smallest_receipt(
+    world: World, tmp_path: Path
+) -> None:
+    greedy, patient = await new_node(world, min_receipt=DEPOSIT // 20 + 1), await new_node(world)
+    async with world.client(await world.account(), tmp_path) as client:
+        with pytest.raises(PriceTooHigh, match="ahead of what is used"):
+            await open_channel(client, greedy)
+        channel = await open_channel(client, patient)
+        patient.min_receipt = DEPOSIT
+        for _ in range(2):
+            with pytest.raises(PriceTooHigh, match="min_receipt"):
+                await send(client)
+        assert channel.books.signed < patient.opening + 5000  # one request at the terms that were agreed on
+
+
 async def test_lower_prices_are_taken_at_once(world: World, tmp_path: Path) -> None:
     node = await new_node(world)
     async with world.client(await world.account(), tmp_path) as client:

@@ -97,8 +97,7 @@ class World:
         return sender
 
     async def operator(self) -> Operator:
-        """A staked, registered operator that is paid at its own address; tests share them, one after the
-        other."""
+        """A staked, registered operator that is paid at its own address; tests take turns."""
         if self.taken == len(self.pool):
             self.pool.append(await self.new_operator())
         self.taken += 1

@@ -49,8 +49,7 @@ class OperatorSide:
 async def operator_side(
     folder: Path, password_file: Path | None, progress: Callable[[str], None]
 ) -> AsyncIterator[OperatorSide]:
-    """The node's operator routes, whether it runs or not. Raises InvalidConfig, DataInUse, WrongPassword and
-    more."""
+    """The node's operator routes, whether it runs or not. Raises what opening the node raises."""
     config = settings.read_config(folder)
     headers = {"Authorization": f"Bearer {settings.read_admin_token(folder).get_secret_value()}"}
     if await _listens(config):

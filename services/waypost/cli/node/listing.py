@@ -20,8 +20,7 @@ def list_nodes(
     manifest: ManifestPath = None,
     json: Json = False,
 ) -> None:
-    """List the staked nodes of the registry with their prices, and what is wrong with those that cannot be
-    used."""
+    """List the registry's staked nodes: prices, and what is wrong with those that cannot be used."""
     out, places = Output(json), Places.under(home)
 
     async def run() -> None:

@@ -1,5 +1,4 @@
-"""What the registry still lacks of a node: its entry, and its stake. A plan, so that it can be shown and
-repeated."""
+"""What the registry still lacks of a node, entry or stake: a plan, so that it can be shown and repeated."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

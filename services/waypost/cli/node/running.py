@@ -1,6 +1,5 @@
 """`waypost node run`: the node itself, until it is stopped."""
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -11,8 +10,8 @@ from waypost.cli.output import Output
 from waypost.cli.passwords import password
 from waypost.cli.places import Places
 from waypost.errors import InvalidConfig
-from waypost.node import logs, settings
-from waypost.node.server import Listening, serve
+from waypost.node import logs, server, settings
+from waypost.node.server import Listening
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -42,4 +41,4 @@ def run(
         )
 
     logs.configure(log_level)
-    asyncio.run(serve(loaded, started))
+    server.run(loaded, started)

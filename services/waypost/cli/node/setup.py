@@ -1,5 +1,4 @@
-"""`waypost node init` and `register`: a folder with keys and settings, then stake and an entry in the
-registry."""
+"""`waypost node init` and `register`: a folder with keys and settings, then an entry and a stake."""
 
 import asyncio
 import secrets
