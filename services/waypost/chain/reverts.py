@@ -33,11 +33,12 @@ class Revert:
         return f"{self.name}({listed})"
 
 
-def explain(data: bytes) -> Revert | None:
-    """The error that this revert data stands for; None if there is no data."""
+def explain(data: bytes, contract: str = "") -> Revert | None:
+    """The error that this revert data stands for; None if there is no data. Where contracts share an error,
+    its arguments are named as by `contract`."""
     if not data:
         return None
-    error = _errors().get(data[:4])
+    error = _errors(contract if contract in artifacts.CONTRACTS else "").get(data[:4])
     if error is None:
         return Revert(f"0x{data[:4].hex()}", {})
     types = [collapse_if_tuple(field) for field in error["inputs"]]
@@ -50,16 +51,18 @@ def explain(data: bytes) -> Revert | None:
 
 
 def reverted(data: object, call: str) -> TransactionReverted:
-    """The error to raise. `data` is what the endpoint gave: 0x-hex, or anything if it gave none."""
-    reason = explain(_bytes(data))
+    """The error to raise for a call named `Contract.function`. `data` is what the endpoint gave: 0x-hex, or
+    anything if it gave none."""
+    reason = explain(_bytes(data), call.partition(".")[0])
     sentence = f"{call} reverted: {reason}." if reason else f"{call} reverted without a reason."
     details = {"reason": reason.name, "arguments": reason.arguments} if reason else {"reason": None}
     return TransactionReverted(sentence, **details)
 
 
 @cache
-def _errors() -> dict[bytes, dict[str, Any]]:
-    listed = [entry for name in artifacts.CONTRACTS for entry in artifacts.load(name).abi]
+def _errors(contract: str) -> dict[bytes, dict[str, Any]]:
+    names = sorted(artifacts.CONTRACTS, key=lambda name: name == contract)
+    listed = [entry for name in names for entry in artifacts.load(name).abi]
     errors = [entry for entry in (*_BUILT_IN, *listed) if entry["type"] == "error"]
     return {function_abi_to_4byte_selector(entry): entry for entry in errors}  # type: ignore[arg-type]
 

@@ -15,7 +15,7 @@ from hexbytes import HexBytes
 from tests.services.chain.endpoint import ask, refusal
 from web3 import AsyncHTTPProvider, AsyncWeb3
 from web3.exceptions import ContractLogicError, Web3RPCError
-from web3.types import TxParams
+from web3.types import TxParams, Wei
 
 from waypost.chain import proxy
 from waypost.chain.embedded import CHAIN_ID, FUNDED_KEYS, EmbeddedChain
@@ -24,7 +24,7 @@ from waypost.errors import PortInUse
 from waypost.protocol.signatures import checksum
 
 GWEI = 10**9
-FRIEND = "0x1111111111111111111111111111111111111111"
+FRIEND: Any = "0x1111111111111111111111111111111111111111"
 # Runtime code by hand: what it stores or returns is what the test asks about.
 RETURN_TIMESTAMP = "425f5260205ff3"
 RETURN_NUMBER = "435f5260205ff3"
@@ -48,7 +48,7 @@ def account() -> LocalAccount:
 
 
 def signed(account: LocalAccount, **fields: Any) -> bytes:
-    defaults = {"chainId": CHAIN_ID, "nonce": 0, "gas": 100_000, "value": 0, "to": FRIEND}
+    defaults: dict[str, Any] = {"chainId": CHAIN_ID, "nonce": 0, "gas": 100_000, "value": 0, "to": FRIEND}
     if "gasPrice" not in fields:
         defaults |= {"type": 2, "maxFeePerGas": 3 * GWEI, "maxPriorityFeePerGas": GWEI}
     return bytes(account.sign_transaction(defaults | fields).raw_transaction)
@@ -90,7 +90,7 @@ async def test_mines_what_it_is_sent(web3: AsyncWeb3[Any], account: LocalAccount
     assert receipt["effectiveGasPrice"] == GWEI + 875_000_000
     assert await web3.eth.get_balance(FRIEND) == 7
     assert await web3.eth.get_balance(FRIEND, 0) == 0
-    block = await web3.eth.get_block("latest", full_transactions=True)
+    block: Any = await web3.eth.get_block("latest", full_transactions=True)
     assert block["hash"] == receipt["blockHash"]
     assert block["transactions"][0]["hash"] == sent
     assert block["parentHash"] == (await web3.eth.get_block(0))["hash"]
@@ -145,7 +145,7 @@ async def test_calls_answer_and_revert_like_elsewhere(web3: AsyncWeb3[Any], acco
         await web3.eth.call({"to": spinning, "gas": 50_000})
     poor = Account.create().address
     with pytest.raises(Web3RPCError, match="insufficient funds"):
-        await web3.eth.call({"from": poor, "to": FRIEND, "value": 1})  # type: ignore[typeddict-item]
+        await web3.eth.call({"from": poor, "to": FRIEND, "value": Wei(1)})
 
 
 async def test_a_revert_reason_is_in_the_message(chain: EmbeddedChain, web3: AsyncWeb3[Any]) -> None:
@@ -159,7 +159,7 @@ async def test_a_revert_reason_is_in_the_message(chain: EmbeddedChain, web3: Asy
 
 
 async def test_estimates_are_enough_and_not_much_more(web3: AsyncWeb3[Any], account: LocalAccount) -> None:
-    assert await web3.eth.estimate_gas({"from": account.address, "to": FRIEND, "value": 1}) == 21_000
+    assert await web3.eth.estimate_gas({"from": account.address, "to": FRIEND, "value": Wei(1)}) == 21_000
     logging = await create(web3, account, LOG_CALLDATA)
     call: TxParams = {"from": account.address, "to": logging, "data": HexBytes("0x" + "ab" * 96)}
     estimate = await web3.eth.estimate_gas(call)
