@@ -150,7 +150,7 @@ class Claimer:
         payee, token = self._ledger.accounts.payee, self._ledger.accounts.token
         call = self._channels.claim(payee, token, chosen.receipts)
         answer, estimate = await self._outbox.rehearse(call)
-        value = int.from_bytes(answer[:32])
+        value = min(chosen.value, int.from_bytes(answer[:32]))
         if value == 0:
             raise ClaimPaysNothing(
                 f"The chain would pay nothing for {chosen.value} base units that the books call claimable.",

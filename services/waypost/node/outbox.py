@@ -28,6 +28,8 @@ DOUBTS = 3
 """Rounds in a row in which a nonce must look used by others before we believe it: endpoints lag."""
 MAX_RAISE = 20
 """Fees are never raised above this multiple of what the chain asks: then something else is wrong."""
+MAX_TIP = 100 * 10**9
+"""Wei per gas: an endpoint's bad advice must not empty the account."""
 EMPTY_GAS = 21_000
 
 log = structlog.get_logger(__name__)
@@ -73,7 +75,7 @@ class Outbox:
         Raises InsufficientFunds, RpcUnreachable or RpcFailed, and has then stored and sent nothing.
         """
         async with self._lock:
-            fees = _hastened(await self._sender.fees(), urgent=draft.urgent)
+            fees = _reasonable(await self._sender.fees(), urgent=draft.urgent)
             waiting = await self._db.read(transactions.sent)
             reserved = sum(transaction.gas * transaction.newest.max_fee for transaction in waiting)
             offer = await self._affordable(fees, draft, reserved)
@@ -94,7 +96,7 @@ class Outbox:
 
     async def gas_price(self) -> int:
         """What a transaction would pay now, in wei per gas."""
-        fees = await self._sender.fees()
+        fees = _reasonable(await self._sender.fees(), urgent=False)
         return fees.base + fees.tip
 
     async def rehearse(self, call: Call) -> tuple[bytes, int]:
@@ -201,7 +203,7 @@ class Outbox:
         empty = newest.empty or not await self._still_works(transaction.call)
         call = Call(self._sender.address, b"") if empty else transaction.call
         gas = EMPTY_GAS if empty else transaction.gas
-        fees = _hastened(fees, urgent=transaction.urgent)
+        fees = _reasonable(fees, urgent=transaction.urgent)
         try:
             offer = Offer(newest.max_fee, newest.tip).raised(None if empty else transaction.ceiling, fees)
         except FeeTooHigh:
@@ -275,9 +277,9 @@ class Outbox:
         self._doubts = {known: rounds for known, rounds in self._doubts.items() if known in ids}
 
 
-def _hastened(fees: Fees, *, urgent: bool) -> Fees:
-    """What to go by: twice the tip when it is urgent."""
-    return Fees(fees.base, 2 * fees.tip) if urgent else fees
+def _reasonable(fees: Fees, *, urgent: bool) -> Fees:
+    """What to go by: twice the tip when it is urgent, within limits."""
+    return Fees(fees.base, min(MAX_TIP, 2 * fees.tip if urgent else fees.tip))
 
 
 def _noting(attempt: Attempt, receipt: TransactionReceipt) -> Callable[[sqlite3.Connection], State | None]:

@@ -12,9 +12,10 @@ from waypost.chain.blocks import BlockRef, Event
 from waypost.chain.connection import Connection
 from waypost.chain.contract import Contract
 from waypost.chain.watcher import Applied, Change, Watcher
+from waypost.errors import ChainStalled
 from waypost.node import cursor
 from waypost.node.backends.sqlite import Database
-from waypost.node.loops import Loop, Signal
+from waypost.node.loops import Faults, Loop, Signal
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +62,7 @@ class Sync:
         self._restart: asyncio.Future[int] | None = None
         self._follow = Loop("sync", self._follow_changes, poll_seconds, Signal())
         self._compare = Loop("head", self._compare_heads, poll_seconds, signal)
+        self._stall = Faults("chain")
         self.head = 0
         """Number of the newest block in the books."""
 
@@ -84,7 +86,7 @@ class Sync:
     @property
     def fault(self) -> str | None:
         """The code of what keeps it from following, if anything does."""
-        return self._follow.faults.code or self._compare.faults.code
+        return self._follow.faults.code or self._compare.faults.code or self._stall.code
 
     def start_over(self, block: int) -> None:
         """Undoes everything from this block number on and reads it again: the books missed something."""
@@ -139,7 +141,14 @@ class Sync:
         cursor.advance(connection, to)
 
     async def _compare_heads(self) -> None:
-        """A quiet chain brings no changes: whether the books are level is asked."""
+        """A quiet chain brings no changes: whether the books are level with it is asked."""
         newest = await self._connection.head()
         if self.head >= newest.number:
             self._caught_up_at = self._clock()
+        age = self._clock() - newest.timestamp
+        if age <= self._max_head_age:
+            self._stall.passed()
+            return
+        # Only said: some chains rest while nobody uses them.
+        sentence = f"The newest block, {newest.number}, is {age} s old."
+        self._stall.failed(ChainStalled(sentence, block=newest.number, age=age))

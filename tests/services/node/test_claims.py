@@ -1,5 +1,6 @@
 """Claiming on a real chain: what is paid by receipt ends up with the payee, once, whatever happens."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from waypost.chain.transactions import Sender
 from waypost.errors import ClaimPaysNothing, InsufficientFunds
 from waypost.node.accounts import Status
 from waypost.node.closing import FREEZE_SECONDS
-from waypost.node.transactions import State
+from waypost.node.transactions import State, conclude
 
 ABSURD_GAS = PATIENT.model_copy(update={"token_per_ether": 10**15})
 """One claim's gas is worth more than every deposit of these tests."""
@@ -286,6 +287,23 @@ async def test_another_program_takes_the_nonce(world: World, keys: NodeKeys) -> 
         lost = (await node.claimer.history())[-1]
         assert (lost.hash, lost.state) == (claim.hash, State.LOST)
         await assert_books_agree(node)
+
+
+async def test_claims_that_the_chain_refuses_are_tried_again_ever_more_slowly(
+    world: World, keys: NodeKeys
+) -> None:
+    client, clock = await world.client(keys.payee), Clock()
+    async with open_node(world, keys, clock=clock) as node:
+        await node.serve(client, 1_000_000)
+        async with world.mining_by_hand():
+            for pause in (5, 10, 20):
+                refused = await node.claimer.step()
+                assert refused is not None
+                await node.db.write(partial(conclude, attempt=refused.hash, state=State.REVERTED, block=1))
+                clock.shift += pause - 2
+                assert await node.claimer.step() is None
+                clock.shift += 2
+            assert await node.claimer.step() is not None
 
 
 async def test_an_empty_gas_account_is_said_once_and_outlived(world: World, keys: NodeKeys) -> None:

@@ -7,16 +7,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from tests.services.node.earning import CHANNELS, Job, client_of, request_of
 from tests.services.node.faults import Fuse, PowerCut
-from tests.services.node.money_node import MoneyNode, NodeKeys, assert_books_agree, open_node
-from tests.services.node.world import DEPOSIT, PRICE, Client, World
+from tests.services.node.money_node import MoneyNode, NodeKeys, assert_books_agree, open_node, until
+from tests.services.node.world import DEPOSIT, ETHER, PRICE, Client, World
 
 from waypost.chain.channels import Opened
 from waypost.node.opening_rules import Request
+from waypost.node.outbox import PATIENCE
 
 PAID = 1_234_567
 
@@ -32,23 +35,48 @@ async def live(node: MoneyNode, client: Client, request: Request) -> None:
     assert await node.claimer.step() is None
 
 
-async def test_a_crash_between_any_two_steps_loses_and_doubles_nothing(world: World, tmp_path: Path) -> None:
+async def live_dangerously(node: MoneyNode, client: Client, request: Request) -> None:
+    """The same, but nothing is mined before its fees were raised, and the payer closes meanwhile."""
+    async with node.world.mining_by_hand():
+        await node.open(request)
+        node.clock.shift += PATIENCE
+        await node.outbox.follow()
+        await node.world.mine()
+    await node.catch_up()
+    await node.pay(client, PAID)
+    await client.start_close()
+    async with node.world.mining_by_hand():
+        await node.claimer.step()
+        await node.catch_up()
+        await node.claimer.step()
+        node.clock.shift += PATIENCE
+        await node.outbox.follow()
+        await node.world.mine()
+    await node.catch_up()
+    assert await node.claimer.step() is None
+
+
+@pytest.mark.parametrize(("life", "effects"), [(live, 10), (live_dangerously, 16)])
+async def test_a_crash_between_any_two_steps_loses_and_doubles_nothing(
+    world: World, tmp_path: Path, life: Callable[[MoneyNode, Client, Request], Awaitable[None]], effects: int
+) -> None:
     for at in itertools.count():
         world.start = (await world.connection.head()).number
         keys = NodeKeys(tmp_path / str(at))
         await world.fund(keys.gas_account)
         client = await world.client(keys.payee)
+        await world.fund(client.payer, ETHER // 100)
         request = client.request()
         fuse = Fuse(at)
         with contextlib.suppress(PowerCut):
             async with open_node(
                 world, keys, connection=fuse.connection, database=fuse.database, wait_seconds=0
             ) as node:
-                await live(node, client, request)
+                await life(node, client, request)
         await restart(world, keys, client, request)
         if not fuse.blown:
             break
-    assert at >= 8
+    assert at >= effects
 
 
 async def restart(world: World, keys: NodeKeys, client: Client, request: Request) -> None:
@@ -61,11 +89,16 @@ async def restart(world: World, keys: NodeKeys, client: Client, request: Request
             await node.pay(client, PAID)
         async with node.running():
             await node.has_claimed(PAID)
+            await until(lambda: _is_idle(node))
         account = await node.books(client)
         assert (account.paid, account.spent, account.claimed) == (PAID, PRICE, PAID)
         await assert_books_agree(node)
     # One opening and one claim: no crash makes the node pay gas twice.
     assert await world.connection.nonce(keys.gas_account) == 2
+
+
+async def _is_idle(node: MoneyNode) -> bool:
+    return (await node.outbox.status()).waiting == 0
 
 
 async def test_killed_processes_lose_and_double_nothing(world: World, keys: NodeKeys, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from waypost.chain.connection import Call, Connection
 from waypost.chain.transactions import Sender
 from waypost.errors import ChainError, InsufficientFunds, OpeningRateLimited, RpcFailed, RpcUnreachable
 from waypost.node import transactions
-from waypost.node.outbox import DOUBTS, PATIENCE, RESEND
+from waypost.node.outbox import DOUBTS, MAX_TIP, PATIENCE, RESEND
 from waypost.node.transactions import Draft, State, Transaction
 
 T = TypeVar("T")
@@ -29,6 +29,7 @@ class Tampered(Connection):
         super().__init__(real.web3, real.host, real.chain_id)
         self.free = False
         """Says that gas costs nothing, so that what is sent is never mined."""
+        self.tips = 0
         self.extra_nonces = 0
         self.extra_pending = 0
         self.gas: int | None = None
@@ -38,7 +39,7 @@ class Tampered(Connection):
         return 0 if self.free else await super().base_fee()
 
     async def tip(self) -> int:
-        return 0 if self.free else await super().tip()
+        return 0 if self.free else self.tips or await super().tip()
 
     async def nonce(self, address: ChecksumAddress, *, pending: bool = False) -> int:
         extra = self.extra_pending if pending else self.extra_nonces
@@ -232,6 +233,23 @@ async def test_a_lost_nonce_that_was_not_lost_counts_once(world: World, keys: No
         await assert_books_agree(node)
 
 
+async def test_an_endpoint_that_sees_nothing_waiting_gets_distinct_nonces(
+    world: World, keys: NodeKeys
+) -> None:
+    clients = [await world.client(keys.payee) for _ in range(3)]
+    async with open_node(world, keys, connection=Tampered, wait_seconds=0) as node:
+        async with world.mining_by_hand():
+            for waiting, client in enumerate(clients):
+                tampered(node).extra_pending = -waiting
+                await node.open(client.request())
+            sent = await node.db.read(transactions.sent)
+            assert [transaction.nonce for transaction in sent] == [0, 1, 2]
+            await world.mine()
+        await node.catch_up()
+        for client in clients:
+            assert (await node.books(client)).spent == PRICE
+
+
 @pytest.mark.parametrize(
     "lie",
     [
@@ -286,6 +304,14 @@ async def test_the_last_wei_is_enough(world: World, keys: NodeKeys) -> None:
         assert price <= transaction.newest.max_fee <= price * 11 // 10
         assert (await node.outbox.status()).faults == ()
         assert await world.token.allowance(poor.gas_account, keys.payee) == 1
+
+
+async def test_bad_advice_on_tips_does_not_empty_the_account(world: World, keys: NodeKeys) -> None:
+    async with open_node(world, keys, connection=Tampered) as node:
+        tampered(node).tips = 10**14
+        draft = Draft("claim", world.token.approve(keys.payee, 1), 100_000, urgent=True)
+        transaction = await node.outbox.post(draft, nothing)
+        assert transaction.newest.tip == MAX_TIP
 
 
 class Flaky(Connection):

@@ -10,7 +10,7 @@ from tests.services.node.world import PRICE, World
 
 from waypost.chain.blocks import BlockRef, Event
 from waypost.chain.connection import Connection
-from waypost.errors import ReorgTooDeep, RpcUnreachable, StorageFull
+from waypost.errors import ChainStalled, ReorgTooDeep, RpcUnreachable, StorageFull
 from waypost.node import cursor
 from waypost.node.accounts import Status
 from waypost.node.backends.sqlite import Database
@@ -161,6 +161,9 @@ async def test_ready_means_level_with_the_chain_a_moment_ago(world: World, keys:
             await until(lambda: not node.sync.ready)
             connection.away = False
             await until(lambda: node.sync.ready)
+            # It answers again; but by this clock its newest block is old.
+            await until(lambda: node.sync.fault == ChainStalled.code)
+            clock.shift = 0
             await until(lambda: node.sync.fault is None)
 
 

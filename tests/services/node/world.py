@@ -131,12 +131,13 @@ class World:
 
     @contextlib.asynccontextmanager
     async def mining_by_hand(self) -> AsyncIterator[None]:
-        """What is sent waits until a test mines it."""
+        """What is sent waits until a test mines it, or leaves."""
         await self.rpc("evm_setAutomine", False)
         try:
             yield
         finally:
             await self.rpc("evm_setAutomine", True)
+            await self.mine()
 
     async def events(self, payee: ChecksumAddress) -> list[Any]:
         """All that Channels ever said about this payee."""
@@ -198,6 +199,7 @@ class Client:
 
     async def start_close(self) -> None:
         """By the payer, who got ether for it from somewhere."""
-        await self.world.fund(self.payer, ETHER // 100)
+        if not await self.world.connection.balance(self.payer):
+            await self.world.fund(self.payer, ETHER // 100)
         sender = Sender(self.world.connection, self.payer_key)
         await sender.send(self.world.channels.start_close(self.payee, self.world.token.address, self.signer))
