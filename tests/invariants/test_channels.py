@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from brownie import accounts, chain
-from brownie.test import strategy
+from brownie.test import given
 from eth_account.signers.local import LocalAccount
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from anvil import next_block_at
 from channel_ledger import (
@@ -25,8 +28,30 @@ from errors import reverts
 from signing import key
 
 START = 100_000 * DOLLAR
+DONATED = 7  # by somebody who sent tokens to the contract itself
 DELAY = 60
 NOT_REFUSED, REVERT = 0, 1
+
+
+payers = payees = st.integers(0, 1)
+people = one_in_four = st.integers(0, 3)
+ways = st.integers(0, 2)
+channels = st.integers(0, 255)
+amounts = st.integers(1, 100 * DOLLAR)
+totals = st.integers(0, 150 * DOLLAR)
+entries = st.lists(st.tuples(channels, totals), max_size=5)
+
+STEPS = st.one_of(
+    st.tuples(st.just("claim"), payees, entries),
+    st.tuples(st.just("start_close"), channels, one_in_four),
+    st.tuples(st.just("finish_close"), channels, one_in_four),
+    st.tuples(st.just("close"), channels, totals, totals, one_in_four),
+    st.tuples(st.just("open"), payers, payees, amounts, ways),
+    st.tuples(st.just("open_again"), channels, payers),
+    st.tuples(st.just("top_up"), channels, payers, amounts),
+    st.tuples(st.just("deny"), people),
+    st.tuples(st.just("withdraw_credit"), people),
+)
 
 
 @dataclass
@@ -47,42 +72,32 @@ class Modelled:
         return 0 if self.status == CLOSED else self.deposited - self.claimed
 
 
-class ChannelsMachine:
+class Machine:
     """Persons 0 and 1 pay, 2 and 3 are paid; the thief has neither money nor rights and sends most calls."""
 
-    payer = strategy("uint8", max_value=1)
-    payee = strategy("uint8", max_value=1)
-    person = strategy("uint8", max_value=3)
-    number = strategy("uint8")
-    numbers = strategy("uint8[4]")
-    amount = strategy("uint96", min_value=1, max_value=100 * DOLLAR)
-    total = strategy("uint96", max_value=150 * DOLLAR)
-    totals = strategy("uint96[4]", max_value=150 * DOLLAR)
-    way = strategy("uint8", max_value=2)
-    one_in_four = strategy("uint8", max_value=3)
-
-    def __init__(cls: Any, channels: Any, token: Any) -> None:  # noqa: N805 (Brownie calls it with the class)
-        cls.channels, cls.token, cls.thief = channels, token, accounts[9]
-        cls.keys = [key(f"person {i}") for i in range(4)]
-        cls.people = [accounts.add(one.key) for one in cls.keys]
-        cls.ledgers = [Ledger(channels, token, cls.thief, str(payee)) for payee in cls.people[2:]]
-        for payer in cls.people[:2]:
-            token.mint(payer, START, {"from": payer})
-            token.approve(channels, MAX_UINT, {"from": payer})
-
-    def setup(self) -> None:
+    def __init__(self, channels: Any, token: Any) -> None:
+        self.channels, self.token, self.thief = channels, token, accounts[9]
+        self.keys = [key(f"person {i}") for i in range(4)]
+        self.people = [accounts.add(one.key) for one in self.keys]
+        self.ledgers = [Ledger(channels, token, self.thief, str(payee)) for payee in self.people[2:]]
         self.all: list[Modelled] = []
         self.wealth = [START, START, 0, 0]  # what everybody kept or received, credits included
         self.credits, self.withdrawn = [0] * 4, [0] * 4
         self.denied = [False] * 4
-        self.donated = 0
+        for payer in self.people[:2]:
+            token.mint(payer, START, {"from": payer})
+            token.approve(channels, MAX_UINT, {"from": payer})
+        token.mint(channels, DONATED, {"from": self.thief})
         for person in range(2):
-            self.rule_open(payer=person, payee=person, amount=100 * DOLLAR, way=0)
+            self.open(payer=person, payee=person, amount=100 * DOLLAR, way=0)
 
     # Model
 
-    def pick(self, number: int) -> Modelled:
-        return self.all[number % len(self.all)]
+    def pick(self, number: int, *statuses: int) -> Modelled:
+        """A channel, three times out of four in one of the given states if there is one."""
+        preferred = [channel for channel in self.all if channel.status in statuses] if number % 4 else []
+        choice = preferred or self.all
+        return choice[number // 4 % len(choice)]
 
     def name(self, channel: Modelled) -> tuple[str, Any, str]:
         return self.ledgers[channel.payee].payee, self.token, channel.signer.address
@@ -98,7 +113,8 @@ class ChannelsMachine:
 
     # Open and top up
 
-    def rule_open(self, payer: int, payee: int, amount: int, way: int) -> None:
+    def open(self, payer: int, payee: int, amount: int, way: int) -> None:
+        """By the payer, by its signature, or by ERC-3009."""
         ledger, signer, owner = self.ledgers[payee], fresh_key(), self.keys[payer]
         opening = ledger.opening(signer, payer=owner.address, amount=amount, closeDelay=DELAY)
         terms = as_tuple(opening), ledger.sign(signer, "Opening", opening).compact
@@ -113,16 +129,16 @@ class ChannelsMachine:
         self.wealth[payer] -= amount
         self.all.append(Modelled(signer, payer, payee, amount, ledger.receipt(signer, 2**128 - 1)))
 
-    def rule_open_again(self, number: int, payer: int) -> None:  # C4
-        channel = self.pick(number)
-        ledger, sender = self.ledgers[channel.payee], self.people[payer]
+    def open_again(self, number: int, payer: int) -> None:  # C4
+        channel, sender = self.pick(number, CLOSED), self.people[payer]
+        ledger = self.ledgers[channel.payee]
         opening = ledger.opening(channel.signer, payer=str(sender), closeDelay=DELAY)
         signature = ledger.sign(channel.signer, "Opening", opening).compact
         with reverts("AlreadyOpened", *self.name(channel)):
             self.channels.open(as_tuple(opening), signature, {"from": sender})
 
-    def rule_top_up(self, number: int, payer: int, amount: int) -> None:
-        channel = self.pick(number)
+    def top_up(self, number: int, payer: int, amount: int) -> None:
+        channel = self.pick(number, OPEN)
         arguments = *self.name(channel), amount, {"from": self.people[payer]}
         if channel.status == OPEN:
             self.channels.topUp(*arguments)
@@ -134,11 +150,11 @@ class ChannelsMachine:
 
     # Claim
 
-    def rule_claim(self, payee: int, numbers: list[int], totals: list[int]) -> None:
+    def claim(self, payee: int, entries: list[tuple[int, int]]) -> None:
         """A batch for one payee; entries of the other's channels are worth nothing."""
         paid, receipts = 0, [NO_RECEIPT]
-        for number, total in zip(numbers, totals, strict=True):
-            channel = self.pick(number)
+        for number, total in entries:
+            channel = self.pick(number, OPEN, CLOSING)
             receipts.append(self.ledgers[channel.payee].receipt(channel.signer, total))
             earned = min(total, channel.deposited)
             if channel.payee == payee and channel.status != CLOSED and earned > channel.claimed:
@@ -149,8 +165,8 @@ class ChannelsMachine:
 
     # Close
 
-    def rule_start_close(self, number: int, one_in_four: int) -> None:
-        channel = self.pick(number)
+    def start_close(self, number: int, one_in_four: int) -> None:
+        channel = self.pick(number, OPEN)
         sender = self.people[channel.payer] if one_in_four else self.thief
         arguments = *self.name(channel), {"from": sender}
         if channel.status != OPEN:
@@ -163,8 +179,8 @@ class ChannelsMachine:
             channel.closes_at = self.channels.startClose(*arguments).timestamp + DELAY
             channel.status = CLOSING
 
-    def rule_finish_close(self, number: int, one_in_four: int) -> None:  # C5
-        channel = self.pick(number)
+    def finish_close(self, number: int, one_in_four: int) -> None:  # C5
+        channel = self.pick(number, CLOSING)
         now = chain[-1].timestamp + (DELAY if one_in_four else 1)
         next_block_at(now)
         arguments = *self.name(channel), {"from": self.thief}
@@ -178,9 +194,9 @@ class ChannelsMachine:
             self.channels.finishClose(*arguments)
             self.finish(channel)
 
-    def rule_close(self, number: int, totals: list[int], one_in_four: int) -> None:
+    def close(self, number: int, signed: int, final: int, one_in_four: int) -> None:
         """The thief asks for one total with a receipt for another, and now and then without the payee."""
-        channel, signed, final = self.pick(number), *totals[:2]
+        channel = self.pick(number, OPEN, CLOSING)
         ledger, earned = self.ledgers[channel.payee], min(signed, channel.deposited)
         consents = self.keys[2 + channel.payee if one_in_four else channel.payer]
         action = dict(
@@ -208,12 +224,12 @@ class ChannelsMachine:
 
     # Tokens and credits
 
-    def rule_deny(self, person: int) -> None:
+    def deny(self, person: int) -> None:
         self.denied[person] = not self.denied[person]
         refusal = REVERT if self.denied[person] else NOT_REFUSED
         self.token.refuse(self.people[person], refusal, {"from": self.thief})
 
-    def rule_withdraw_credit(self, person: int) -> None:
+    def withdraw_credit(self, person: int) -> None:
         owner = self.people[person]
         arguments = self.token, self.thief, {"from": owner}
         if self.credits[person] == 0:
@@ -224,17 +240,18 @@ class ChannelsMachine:
             self.withdrawn[person] += self.credits[person]
             self.credits[person] = 0
 
-    def rule_donate(self, amount: int) -> None:
-        self.token.mint(self.channels, amount, {"from": self.thief})
-        self.donated += amount
-
     # Invariants
 
-    def invariant_tokens_held(self) -> None:  # C1
-        owed = sum(channel.locked for channel in self.all) + sum(self.credits)
-        assert self.token.balanceOf(self.channels) == owed + self.donated
+    def check(self) -> None:
+        self.check_tokens_held()
+        self.check_channels()
+        self.check_wealth()
 
-    def invariant_channels(self) -> None:  # C2, C6
+    def check_tokens_held(self) -> None:  # C1
+        owed = sum(channel.locked for channel in self.all) + sum(self.credits)
+        assert self.token.balanceOf(self.channels) == owed + DONATED
+
+    def check_channels(self) -> None:  # C2, C6
         for payee, ledger in enumerate(self.ledgers):
             mine = [channel for channel in self.all if channel.payee == payee]
             signers = [channel.signer.address for channel in mine]
@@ -247,7 +264,7 @@ class ChannelsMachine:
             worth = self.channels.claim.call(ledger.payee, self.token, receipts, {"from": self.thief})
             assert worth == sum(channel.locked for channel in mine)
 
-    def invariant_wealth(self) -> None:  # C3, C5
+    def check_wealth(self) -> None:  # C3, C5
         for i, person in enumerate(self.people):
             credit = self.channels.credit(person, self.token)
             assert credit == self.credits[i]
@@ -256,8 +273,8 @@ class ChannelsMachine:
             claimed = sum(channel.claimed for channel in self.all if channel.payee == payee)
             assert self.wealth[2 + payee] == claimed
 
-    def teardown(self) -> None:
-        """Every payer leaves without anybody's help, and every credit is paid out."""  # C6
+    def leave(self) -> None:  # C6
+        """Every payer leaves without anybody's help, and every credit is paid out."""
         for channel in self.all:
             if channel.status == OPEN:
                 self.channels.startClose(*self.name(channel), {"from": self.people[channel.payer]})
@@ -268,10 +285,20 @@ class ChannelsMachine:
         for person in self.people:
             if self.channels.credit(person, self.token):
                 self.channels.withdrawCredit(self.token, self.thief, {"from": person})
-        assert self.token.balanceOf(self.channels) == self.donated
+        assert self.token.balanceOf(self.channels) == DONATED
 
 
-def test_channels(state_machine: Any, Channels: Any, RefusingToken: Any) -> None:
-    channels = Channels.deploy(DELAY, DELAY, {"from": accounts[9]})
-    token = RefusingToken.deploy({"from": accounts[9]})
-    state_machine(ChannelsMachine, channels, token, settings={"max_examples": 20, "stateful_step_count": 20})
+@pytest.fixture(scope="module")
+def contracts(Channels: Any, RefusingToken: Any) -> tuple[Any, Any]:
+    deployer = {"from": accounts[9]}
+    return Channels.deploy(DELAY, DELAY, deployer), RefusingToken.deploy(deployer)
+
+
+@given(steps=st.lists(STEPS, min_size=20, max_size=20))
+@settings(max_examples=20)
+def test_channels(contracts: tuple[Any, Any], steps: list[tuple]) -> None:
+    machine = Machine(*contracts)
+    for name, *arguments in steps:
+        getattr(machine, name)(*arguments)
+        machine.check()
+    machine.leave()
