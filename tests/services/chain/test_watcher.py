@@ -333,7 +333,11 @@ async def test_faults_of_the_endpoint_change_nothing(small: None, scene: Scene, 
     assert asked > 20
 
 
-async def test_logs_of_another_block_are_not_believed(scene: Scene, endpoint: Endpoint) -> None:
+@pytest.mark.parametrize("near", [0, 64], ids=["in a range", "by hash"])
+async def test_logs_of_another_block_are_not_believed(
+    monkeypatch: pytest.MonkeyPatch, scene: Scene, endpoint: Endpoint, near: int
+) -> None:
+    monkeypatch.setattr(watcher, "NEAR", near)
     snapshot = await scene.snapshot()
     await scene.claim()
     abandoned = await ask(scene.chain.url, "eth_getLogs", {})

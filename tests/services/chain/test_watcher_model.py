@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from waypost.chain import watcher
@@ -211,7 +211,9 @@ def watch(chain: Chain, books: Books, confirmations: int) -> Watcher:
     )
 
 
-@settings(max_examples=1500)
+@example([None, None, Grow([1, 1]), *[None] * 5, Grow([1] * 3), None, Reorganise(5, [1] * 6)], 0, [], [0], 0)
+@example([Grow([1, 0, 0]), None, Grow([0, 0]), Reorganise(4, [0]), None, Lag(2)], 3, [], [0], 2)
+@settings(max_examples=500)
 @given(
     happenings=happenings,
     confirmations=st.integers(0, 3),
