@@ -77,7 +77,7 @@ test-services: install ## Run the Python tests alone
 	@$(BIN)/pytest $(wildcard tests/services tests/e2e) $(ARGS)
 
 bench: install ## Measure a node: receipt checks, paid and unpaid requests per second
-	@$(BIN)/python tests/benchmarks/throughput.py $(ARGS)
+	@$(BIN)/python -m tests.benchmarks.throughput $(ARGS)
 
 # Generated files, committed -------------------------------------------------------------------------------------------
 

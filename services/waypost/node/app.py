@@ -50,13 +50,13 @@ from waypost.protocol.eip712 import node_domain
 from waypost.protocol.payments import PaymentPayload, PaymentRequired, PaymentResponse
 from waypost.protocol.receipts import ReceiptVerifier
 
-ROUTERS = (
-    node.router,
-    channels.router,
-    sessions.router,
-    receipts.router,
+ROUTERS = (  # the busiest first: they are tried in this order
     messages.router,
     mailbox.router,
+    receipts.router,
+    sessions.router,
+    channels.router,
+    node.router,
     health.router,
 )
 

@@ -4,6 +4,7 @@ The money rules are the ledger's; here are the headers, and no charge above what
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from eth_typing import ChecksumAddress
@@ -93,14 +94,22 @@ class Purchase:
 
     def success(self) -> dict[str, str]:
         """Headers of the answer to a request that was paid inline."""
-        return self._response("") if self.payment else {}
+        if self.payment is None:
+            return {}
+        return {PaymentResponse.header: _success(self.node.settings.chain_id, self.payment.signer)}
 
     async def refusal(self, error: WaypostError) -> dict[str, str]:
         """Headers of a 402: what to pay, and why a payment that came along did not count."""
-        amount = int(str(error.details.get("amount", self._quote)))
-        resource = self.node.settings.endpoint + self.scope["path"]
+        settings, amount = self.node.settings, int(str(error.details.get("amount", self._quote)))
+        resource = settings.endpoint + self.scope["path"]
         required = payments.PaymentRequired(str(error), resource, (await self._requirements(amount),))
-        return {required.header: required.to_header(), **(self._response(error.code) if self.payment else {})}
+        headers = {required.header: required.to_header()}
+        if self.payment is not None:
+            failure = PaymentResponse(
+                success=False, chain_id=settings.chain_id, payer=self.payment.signer, error_reason=error.code
+            )
+            headers[failure.header] = failure.to_header()
+        return headers
 
     def _receipt(self) -> SignedReceipt | None:
         if self.payment is None:
@@ -141,12 +150,7 @@ class Purchase:
             },
         )
 
-    def _response(self, reason: str) -> dict[str, str]:
-        assert self.payment is not None
-        response = PaymentResponse(
-            success=not reason,
-            chain_id=self.node.settings.chain_id,
-            payer=self.payment.signer,
-            error_reason=reason,
-        )
-        return {response.header: response.to_header()}
+
+@lru_cache(maxsize=8192)  # nothing in it changes from one payment of a channel to the next
+def _success(chain_id: int, signer: ChecksumAddress) -> str:
+    return PaymentResponse(success=True, chain_id=chain_id, payer=signer).to_header()

@@ -19,7 +19,7 @@ from waypost.node.connections import BoundedHttp
 from waypost.node.node import Node
 from waypost.node.settings import NodeSettings
 
-MAX_CONNECTIONS = 4096
+MAX_CONNECTIONS = 1024
 BACKLOG = 1024
 GRACE_SECONDS = 10
 """How long requests in flight may take to finish when the node stops."""
@@ -34,6 +34,13 @@ class Listening:
     node: Node
     port: int
     admin_port: int
+
+
+def run(settings: NodeSettings, started: Callable[[Listening], None] = lambda _: None) -> None:
+    """`serve` in an event loop of its own: uvloop's, where there is one."""
+    loop = uvicorn.Config("", loop="auto", log_config=None).get_loop_factory()
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(serve(settings, started))
 
 
 async def serve(settings: NodeSettings, started: Callable[[Listening], None] = lambda _: None) -> None:

@@ -1,13 +1,10 @@
 """What a node is configured with: node.json holds the public part, keystore files the keys,
 admin.token the token of the operator's listener. Everything is validated here, once."""
 
-import contextlib
 import functools
 import ipaddress
 import json
-import os
 import secrets
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -27,6 +24,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from waypost import files
 from waypost.errors import InvalidConfig, ProtocolError, WrongPassword
 from waypost.protocol.fields import parse_address
 from waypost.protocol.nodes import parse_endpoint
@@ -202,15 +200,15 @@ def initialise(
     (data_dir / KEYS_FOLDER).mkdir(parents=True, exist_ok=True, mode=0o700)
     for role, key in keys.items():
         keystore = Account.encrypt(key, password, kdf="scrypt", iterations=scrypt_n)
-        _write_secret(_keystore(data_dir, role), json.dumps(keystore))
-    _write_secret(data_dir / TOKEN_FILE, secrets.token_urlsafe(32))
+        files.write(_keystore(data_dir, role), json.dumps(keystore))
+    files.write(data_dir / TOKEN_FILE, secrets.token_urlsafe(32))
     save(data_dir, config)  # last: a folder without node.json holds no node
 
 
 def save(data_dir: Path, config: NodeConfig) -> None:
     """Replaces node.json in one step: a crash leaves the old file or the new one."""
     document = NodeConfig.model_validate(config.model_dump(include=set(NodeConfig.model_fields)))
-    _write_secret(
+    files.write(
         data_dir / CONFIG_FILE, document.model_dump_json(by_alias=True, indent=2, exclude_none=True) + "\n"
     )
 
@@ -294,18 +292,3 @@ def _first(error: ValidationError) -> str:
     problem = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in problem["loc"])
     return f"{where}: {problem['msg']}" if where else problem["msg"].removeprefix("Value error, ")
-
-
-def _write_secret(path: Path, text: str) -> None:
-    """Durable and atomic, readable by its owner alone."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise

@@ -21,7 +21,7 @@ class Fields:
     """One JSON object under inspection. `error` is what a fault raises."""
 
     def __init__(self, value: object, error: type[ProtocolError]) -> None:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, (dict, Mapping)):  # dict first: it is what JSON gives
             raise error(f"A JSON object is expected, not {type(value).__name__}.")
         self.value = cast(Mapping[str, object], value)
         self.error = error
@@ -43,7 +43,7 @@ class Fields:
     def fields(self, name: str) -> "Fields":
         """A nested object."""
         value = self.raw(name)
-        if not isinstance(value, Mapping):
+        if not isinstance(value, (dict, Mapping)):
             raise self.fault(name, "an object")
         return Fields(value, self.error)
 
@@ -122,6 +122,8 @@ def parse_address(text: str, name: str = "address") -> ChecksumAddress:
 
 
 def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

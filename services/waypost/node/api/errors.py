@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from waypost import errors
 from waypost.errors import JSON, WaypostError
 from waypost.node.payment import Purchase
+from waypost.protocol.payments import PaymentRequired
 
 PROBLEM = "application/problem+json"
 
@@ -114,14 +115,16 @@ PAID = (401, 402, 404, 409, 503, 507)
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's `responses` for these statuses, and for those that any route may answer."""
+    content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     always = (400, 405, 408, 413, 415, 429, 500)
-    return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
+    documented: dict[int | str, dict[str, Any]] = {
+        status: {"description": HTTPStatus(status).phrase, "content": content}
         for status in sorted({*always, *statuses})
     }
+    if HTTPStatus.PAYMENT_REQUIRED in statuses:
+        header = {"description": "x402 v2, base64 JSON: how to pay.", "schema": {"type": "string"}}
+        documented[402]["headers"] = {PaymentRequired.header: header}
+    return documented
 
 
 def install(app: FastAPI) -> None:

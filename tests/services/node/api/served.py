@@ -7,7 +7,7 @@ import itertools
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def node_settings(deployed: Deployed, folder: Path, **changes: Any) -> NodeSetti
 class Customer:
     """One channel with the node: its key, and the total it has signed so far."""
 
-    settings: NodeSettings
+    settings: NodeConfig
     key: bytes = field(default_factory=lambda: new_key("signer"))
     total: int = 0
 
@@ -175,7 +175,7 @@ def message(text: str = "hello", **changes: Any) -> dict[str, Any]:
     return {
         "topic": TOPIC,
         "payload": base64.b64encode(text.encode()).decode(),
-        "timestamp": str(next(_numbers)),
+        "timestamp": str(time.time_ns()),
         "retention": 3600,
         **changes,
     }
@@ -186,6 +186,22 @@ def price_of(body: Mapping[str, Any]) -> int:
     size = len(body["topic"]) + len(base64.b64decode(body["payload"])) + 8
     seconds: int = body["retention"]
     return -(-size * seconds * PRICES.store_per_kib_hour // (1024 * 3600))
+
+
+async def payer(connection: Connection, settings: NodeConfig) -> Sender:
+    """Somebody with tokens, which Channels may take."""
+    sender, token = Sender(connection, PAYER), Token(connection, settings.token)
+    if not await token.allowance(sender.address, settings.channels):
+        await sender.send(token.mint(sender.address, 10**18))
+        await sender.send(token.approve(settings.channels, 10**18))
+    return sender
+
+
+async def open_channels(connection: Connection, customers: Sequence[Customer], **terms: Any) -> None:
+    """Opens the customers' channels on chain, all with the same node."""
+    settings = customers[0].settings
+    call = Channels(connection, settings.channels).open_many([one.opening(**terms) for one in customers])
+    await (await payer(connection, settings)).send(call)
 
 
 class Served:
@@ -203,21 +219,13 @@ class Served:
     async def open(self, count: int = 1, **terms: Any) -> list[Customer]:
         """Customers whose channels were opened on chain, and are known to the node."""
         customers = [Customer(self.settings) for _ in range(count)]
-        sender = await self._payer()
-        await sender.send(self.channels.open_many([customer.opening(**terms) for customer in customers]))
+        await open_channels(self.connection, customers, **terms)
         await self.caught_up()
         return customers
 
-    async def _payer(self) -> Sender:
-        sender, token = Sender(self.connection, PAYER), Token(self.connection, self.settings.token)
-        if not await token.allowance(sender.address, self.channels.address):
-            await sender.send(token.mint(sender.address, 10**18))
-            await sender.send(token.approve(self.channels.address, 10**18))
-        return sender
-
     async def opening_request(self, customer: Customer, fee: int) -> dict[str, Any]:
         """The body that has the node open the customer's channel, and pays it `fee` for that."""
-        await self._payer()
+        await payer(self.connection, self.settings)
         signed, token = customer.opening(), Token(self.connection, self.settings.token)
         authorization = authorize(
             signed.opening, self.channels.address, await token.domain(), PAYER, signed.opening.deadline
