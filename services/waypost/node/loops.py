@@ -9,7 +9,7 @@ import structlog
 
 from waypost.errors import WaypostError
 
-MAX_BACKOFF = 60.0
+MAX_BACKOFF = 30.0
 
 log = structlog.get_logger(__name__)
 
@@ -91,5 +91,5 @@ class Loop:
 
 
 def backoff(seconds: float, failures: int) -> float:
-    """How long to wait after that many failures in a row: twice as long each time, a minute at most."""
+    """How long to wait after that many failures in a row: twice as long each time, half a minute at most."""
     return min(MAX_BACKOFF, seconds * 2.0 ** min(failures - 1, 10))

@@ -254,7 +254,7 @@ async def test_an_endpoint_that_sees_nothing_waiting_gets_distinct_nonces(
     "lie",
     [
         lambda found: found and replace(found, block_number=found.block_number + 10**6),
-        lambda found: found and replace(found, block_hash=bytes(32)),
+        lambda found: found and replace(found, block_number=found.block_number - 1, block_hash=bytes(32)),
         lambda found: found and replace(found, hash=bytes(32)),
         lambda found: None,
     ],
@@ -306,6 +306,19 @@ async def test_the_last_wei_is_enough(world: World, keys: NodeKeys) -> None:
         assert await world.token.allowance(poor.gas_account, keys.payee) == 1
 
 
+async def test_promised_wei_are_not_promised_twice(world: World, keys: NodeKeys) -> None:
+    poor = NodeKeys(keys.folder)
+    async with open_node(world, poor) as node:
+        draft = Draft("claim", world.token.approve(keys.payee, 1), 100_000)
+        price = await node.outbox.gas_price()
+        await world.fund(poor.gas_account, 100_000 * price * 19 // 10)
+        async with world.mining_by_hand():
+            await node.outbox.post(draft, nothing)
+            with pytest.raises(InsufficientFunds):
+                await node.outbox.post(draft, nothing)
+        await node.outbox.follow()
+
+
 async def test_bad_advice_on_tips_does_not_empty_the_account(world: World, keys: NodeKeys) -> None:
     async with open_node(world, keys, connection=Tampered) as node:
         tampered(node).tips = 10**14
@@ -329,7 +342,7 @@ class Flaky(Connection):
         return found
 
     def _stumble(self) -> None:
-        if self.dice.random() < 0.1:
+        if self.dice.random() < 0.04:
             raise self.dice.choice([RpcUnreachable, RpcFailed])()
 
 
