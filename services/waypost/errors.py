@@ -65,7 +65,7 @@ class MessageTooLarge(ProtocolError): """The message is larger than allowed."""
 class ChainError(WaypostError): """The chain did not do what was asked."""
 
 class BooksDisagree(ChainError): """The chain differs from what the node wrote down of it."""
-class ChainStalled(ChainError): """The chain has had no new block for long, or its endpoint does not see them."""
+class ChainStalled(ChainError): """The chain has had no new block for long, or its endpoint sees none."""
 class DeploymentMismatch(ChainError): """The deployment on chain differs from the manifest."""
 class DeploymentProxyMissing(ChainError): """The chain has no deterministic-deployment proxy."""
 class FeeTooHigh(ChainError): """The chain asks for more per gas than the limit allows."""

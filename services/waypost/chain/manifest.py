@@ -1,8 +1,6 @@
 """Where the contracts are on one chain: the JSON file that nodes and clients are given."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Self
 
 from eth_typing import ChecksumAddress
 
+from waypost import files
 from waypost.errors import JSON, InvalidConfig, ProtocolError
 from waypost.protocol.fields import Fields
 
@@ -104,19 +103,8 @@ class Manifest:
             raise InvalidConfig(f"The manifest is malformed: {error}", **error.details) from None
 
     def save(self, path: Path) -> None:
-        """Writes the file, at once or not at all. Raises OSError."""
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(self.to_json(), file, indent=2)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        """Writes the file, at once or not at all. Raises InvalidConfig."""
+        files.write(path, json.dumps(self.to_json(), indent=2) + "\n", secret=False)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -1,7 +1,6 @@
 """`waypost deploy`: the contracts onto a chain. Look, confirm, do; an interrupted deployment goes on."""
 
 import asyncio
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -89,7 +88,7 @@ def deploy(
                 lambda step: out.progress(f"{step.name} is at {step.address}"),
                 previous,
             )
-            _save(made, path)
+            made.save(path)
             out.result({**made.to_json(), "manifest": str(path)}, [f"The manifest is {path}"])
 
     asyncio.run(run())
@@ -103,14 +102,6 @@ def _salt(text: str) -> bytes:
     if len(salt) != 32:
         raise InvalidConfig("The salt is 0x and 64 hexadecimal digits.", given=text[:80])
     return salt
-
-
-def _save(manifest: Manifest, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        manifest.save(path)
-    except OSError as error:
-        raise InvalidConfig(f"{path} cannot be written: {error.strerror}.", path=str(path)) from error
 
 
 def _as_text(plan: Plan) -> list[str]:

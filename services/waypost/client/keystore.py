@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import eth_keyfile
 
-from waypost.client.files import write_secret
+from waypost import files
 from waypost.errors import InvalidConfig, KeystoreLocked, WrongPassword
 
 SCRYPT_N = 2**18
@@ -24,7 +24,7 @@ def save_seed(path: Path, entropy: bytes, password: str, *, payer: str, scrypt_n
     keystore = eth_keyfile.create_keyfile_json(entropy, _utf8(password), kdf="scrypt", iterations=scrypt_n)
     # The address that the library computes would be the one of the entropy taken as a key: nobody's.
     keystore.pop("address")
-    write_secret(path, json.dumps({**keystore, MARKER: {"kind": SEED, "payer": payer}}), replace=False)
+    files.write(path, json.dumps({**keystore, MARKER: {"kind": SEED, "payer": payer}}), replace=False)
 
 
 def load_seed(path: Path, password: str) -> bytes:

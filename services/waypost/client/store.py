@@ -14,7 +14,7 @@ from typing import IO, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from waypost.client.files import write_secret
+from waypost import files
 from waypost.client.records import ChannelRecord, MailboxRecord
 from waypost.errors import DataInUse, DataOfAnotherChain, InvalidConfig
 
@@ -114,7 +114,7 @@ class Store:
 
     def _write(self, path: Path, record: BaseModel) -> None:
         self._writable()
-        write_secret(path, record.model_dump_json(by_alias=True, indent=1) + "\n")
+        files.write(path, record.model_dump_json(by_alias=True, indent=1) + "\n")
 
 
 def _read(path: Path, model: type[Record]) -> Record | None:
@@ -134,7 +134,7 @@ def _check_identity(path: Path, identity: Identity) -> None:
     try:
         found = json.loads(path.read_text())
     except FileNotFoundError:
-        write_secret(path, json.dumps(expected, indent=1) + "\n")
+        files.write(path, json.dumps(expected, indent=1) + "\n")
         return
     except (OSError, ValueError) as error:
         raise InvalidConfig(f"{path} cannot be read.", path=str(path)) from error

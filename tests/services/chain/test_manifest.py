@@ -52,7 +52,7 @@ def test_a_manifest_that_cannot_be_written_leaves_the_old_one(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InvalidConfig, match="No space left"):
         replace(MANIFEST, preset="newer").save(path)
     monkeypatch.undo()
     assert Manifest.load(path) == MANIFEST

@@ -1,4 +1,4 @@
-"""Durable, atomic files that only their owner can read: a crash leaves the old content or the new one."""
+"""Durable, atomic files: a crash leaves the old content or the new one."""
 
 import contextlib
 import os
@@ -8,9 +8,10 @@ from pathlib import Path
 from waypost.errors import InvalidConfig
 
 
-def write_secret(path: Path, text: str, *, replace: bool = True) -> None:
-    """Write `text`, mode 0600, synced to disk before this returns. With `replace=False` an existing file
-    stays as it is. Raises InvalidConfig when it exists or the folder cannot be written."""
+def write(path: Path, text: str, *, secret: bool = True, replace: bool = True) -> None:
+    """Write `text`, synced to disk before this returns; only the owner can read a secret. With
+    `replace=False` an existing file stays as it is. Raises InvalidConfig when it exists or the folder cannot
+    be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -20,6 +21,7 @@ def write_secret(path: Path, text: str, *, replace: bool = True) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
+            os.fchmod(handle, 0o600 if secret else 0o644)
             os.fsync(file.fileno())
         if replace:
             os.replace(temporary, path)
