@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from waypost.chain.blocks import BlockRef
 from waypost.chain.channels import Channels, ChannelState, ChannelStatus
 from waypost.errors import BooksDisagree
-from waypost.node import cursor
+from waypost.node import blocks
 from waypost.node.accounts import ChannelAccount, Status
 from waypost.node.backends.sqlite import Database
 from waypost.node.ledger import Ledger
@@ -49,7 +49,7 @@ class Audit:
         Raises BooksDisagree, and has sync read the chain again; or a ChainError.
         """
         head, accounts = await self._db.read(
-            lambda connection: (cursor.head(connection), self._ledger.accounts.claimable(connection))
+            lambda connection: (blocks.head(connection), self._ledger.accounts.claimable(connection))
         )
         if head is None:
             return

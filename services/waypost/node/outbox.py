@@ -14,7 +14,7 @@ from waypost.chain.connection import Call
 from waypost.chain.fees import Fees, Offer
 from waypost.chain.transactions import Sender, SignedTransaction
 from waypost.errors import ChainError, FeeTooHigh, InsufficientFunds, TransactionReverted
-from waypost.node import cursor, transactions
+from waypost.node import blocks, transactions
 from waypost.node.backends.sqlite import Database
 from waypost.node.loops import Faults, Loop, Signal
 from waypost.node.transactions import Attempt, Draft, State, Transaction
@@ -286,7 +286,7 @@ def _noting(attempt: Attempt, receipt: TransactionReceipt) -> Callable[[sqlite3.
     """Concludes an attempt by its receipt; None while the books do not contain its block."""
 
     def note(connection: sqlite3.Connection) -> State | None:
-        head, applied = cursor.head(connection), cursor.at(connection, receipt.block_number)
+        head, applied = blocks.head(connection), blocks.at(connection, receipt.block_number)
         if head is None or receipt.block_number > head.number:
             return None
         if applied is not None and applied.hash != receipt.block_hash:

@@ -13,7 +13,7 @@ from waypost.chain.connection import Connection
 from waypost.chain.contract import Contract
 from waypost.chain.watcher import Applied, Change, Watcher
 from waypost.errors import ChainStalled
-from waypost.node import cursor
+from waypost.node import blocks
 from waypost.node.backends.sqlite import Database
 from waypost.node.loops import Faults, Loop, Signal
 
@@ -107,7 +107,7 @@ class Sync:
             await self._undo(anchor)
 
     async def _take_changes(self) -> None:
-        known = await self._db.read(cursor.recent)
+        known = await self._db.read(blocks.recent)
         self.head = known[-1].number if known else 0
         watcher = Watcher(
             self._connection, self._contracts, self._start, known, poll_seconds=self._poll_seconds
@@ -132,13 +132,13 @@ class Sync:
     def _apply(self, connection: sqlite3.Connection, change: Applied) -> None:
         for book in self._books:
             book.apply(connection, change.events, change.block)
-        cursor.advance(connection, change.block)
+        blocks.advance(connection, change.block)
 
     def _roll_back(self, connection: sqlite3.Connection, to: BlockRef) -> None:
         for book in self._books:
             book.rollback(connection, to)
-        cursor.rewind(connection, to.number)
-        cursor.advance(connection, to)
+        blocks.rewind(connection, to.number)
+        blocks.advance(connection, to)
 
     async def _compare_heads(self) -> None:
         """A quiet chain brings no changes: whether the books are level with it is asked."""

@@ -56,10 +56,11 @@ class Fields:
 
     def text(self, name: str) -> str:
         """A string that UTF-8 can encode: JSON's escapes can spell half a surrogate pair."""
-        value = self.raw(name)
-        if not isinstance(value, str) or not _is_unicode(value):
-            raise self.fault(name, "a string")
-        return value
+        value = self.value.get(name)
+        if isinstance(value, str) and (value.isascii() or _is_unicode(value)):
+            return value
+        self.raw(name)
+        raise self.fault(name, "a string")
 
     def integer(self, name: str, maximum: int = MAX_JSON_INTEGER) -> int:
         """An integer from 0 to `maximum`, as a JSON number."""
@@ -122,8 +123,6 @@ def parse_address(text: str, name: str = "address") -> ChecksumAddress:
 
 
 def _is_unicode(text: str) -> bool:
-    if text.isascii():
-        return True
     try:
         text.encode()
     except UnicodeEncodeError:

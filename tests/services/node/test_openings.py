@@ -11,6 +11,7 @@ from tests.services.node.money_node import (
     EAGER,
     PATIENT,
     Clock,
+    MoneyNode,
     NodeKeys,
     assert_books_agree,
     open_node,
@@ -209,18 +210,8 @@ async def test_one_payer_has_one_opening_under_way(world: World, keys: NodeKeys)
 async def test_a_payer_who_makes_an_opening_fail_waits_an_hour(world: World, keys: NodeKeys) -> None:
     client, other, clock = await world.client(keys.payee), await world.client(keys.payee), Clock()
     request = client.request(deadline=int(time.time()) + 9_000)
-    await world.fund(client.payer, ETHER // 10)
-    payer = Sender(world.connection, client.payer_key)
     async with open_node(world, keys, wait_seconds=0, clock=clock) as node:
-        async with world.mining_by_hand():
-            # Simulated, all is well; but this comes first, and takes the tokens away.
-            transfer = world.token.transfer(other.payer, DEPOSIT)
-            await payer.broadcast(await payer.sign(transfer, gas=100_000))
-            await node.open(request)
-            await world.mine()
-        await node.catch_up()
-        await node.outbox.follow()
-        assert (await node.outbox.status()).waiting == 0
+        await _fail(node, client, request)
         assert await node.ledger.account(client.signer) is None
         for attempt in (request, replace(client, signer_key=new_key("signer")).request()):
             with pytest.raises(OpeningRateLimited) as refusal:
@@ -234,6 +225,18 @@ async def test_a_payer_who_makes_an_opening_fail_waits_an_hour(world: World, key
         await node.open(request)
         await node.catch_up()
         assert (await node.books(client)).spent == PRICE
+
+
+async def test_an_opening_that_failed_is_not_charged_for_later(world: World, keys: NodeKeys) -> None:
+    client = await world.client(keys.payee)
+    async with open_node(world, keys, wait_seconds=0) as node:
+        await _fail(node, client, client.request())
+        await world.mint(client.payer, DEPOSIT)
+        await _submit_as_stranger(world, client.request(salt=b"\1" * 32))
+        await node.catch_up()
+        account = await node.books(client)
+        assert (account.paid, account.spent) == (0, 0)
+        await node.pay(client, PRICE)
 
 
 async def test_somebody_else_sends_the_opening_first(world: World, keys: NodeKeys) -> None:
@@ -311,6 +314,22 @@ async def test_a_client_that_goes_away_still_gets_its_channel(world: World, keys
         waiting.cancel()
         await node.has_claimed(PRICE)
         assert (await node.books(client)).spent == PRICE
+
+
+async def _fail(node: MoneyNode, client: Client, request: Request) -> None:
+    """The payer's tokens are gone when the opening is mined."""
+    world = node.world
+    await world.fund(client.payer, ETHER // 10)
+    payer = Sender(world.connection, client.payer_key)
+    async with world.mining_by_hand():
+        # Simulated, all is well; but this comes first.
+        transfer = world.token.transfer(world.faucet.address, DEPOSIT)
+        await payer.broadcast(await payer.sign(transfer, gas=100_000))
+        await node.open(request)
+        await world.mine()
+    await node.catch_up()
+    await node.outbox.follow()
+    assert (await node.outbox.status()).waiting == 0
 
 
 def _forged(client: Client) -> SignedOpening:

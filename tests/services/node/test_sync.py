@@ -11,7 +11,7 @@ from tests.services.node.world import PRICE, World
 from waypost.chain.blocks import BlockRef, Event
 from waypost.chain.connection import Connection
 from waypost.errors import ChainStalled, ReorgTooDeep, RpcUnreachable, StorageFull
-from waypost.node import cursor
+from waypost.node import blocks
 from waypost.node.accounts import Status
 from waypost.node.backends.sqlite import Database
 from waypost.node.loops import Signal
@@ -49,7 +49,7 @@ def sync_of(node: MoneyNode, *books: Stumbling, **options: object) -> Sync:
 
 
 async def head(db: Database) -> int:
-    found = await db.read(cursor.head)
+    found = await db.read(blocks.head)
     assert found is not None
     return found.number
 
@@ -109,7 +109,7 @@ async def test_a_reorg_is_followed_back_and_forth(world: World, keys: NodeKeys) 
         await world.mine(7)
         await node.catch_up()
         assert (await node.books(clients[0])).status is Status.OPENING
-        kept = await node.db.read(cursor.recent)
+        kept = await node.db.read(blocks.recent)
         for block in kept:
             found = await world.connection.block(block.number)
             assert found == block
@@ -122,13 +122,13 @@ async def test_a_chain_that_was_replaced_is_an_error_not_a_reorg(world: World, k
 
         def advance(connection: sqlite3.Connection) -> None:
             for block in alien:
-                cursor.advance(connection, block)
+                blocks.advance(connection, block)
 
         await node.db.write(advance)
         async with node.following():
             await until(lambda: node.sync.fault == ReorgTooDeep.code)
             assert not node.sync.ready
-        assert await node.db.read(cursor.recent) == alien
+        assert await node.db.read(blocks.recent) == alien
 
 
 class Interrupted(Connection):
@@ -171,11 +171,11 @@ async def test_only_so_many_blocks_are_remembered(world: World, keys: NodeKeys) 
     async with open_node(world, keys) as node:
 
         def advance(connection: sqlite3.Connection) -> list[int]:
-            for number in range(cursor.KEPT + 10):
-                cursor.advance(connection, BlockRef(number, number.to_bytes(32), bytes(32), 0))
-            return [block.number for block in cursor.recent(connection)]
+            for number in range(blocks.KEPT + 10):
+                blocks.advance(connection, BlockRef(number, number.to_bytes(32), bytes(32), 0))
+            return [block.number for block in blocks.recent(connection)]
 
-        assert await node.db.write(advance) == list(range(10, cursor.KEPT + 10))
+        assert await node.db.write(advance) == list(range(10, blocks.KEPT + 10))
 
 
 async def test_a_signal_wakes_who_waits_now_and_not_who_came_later() -> None:
