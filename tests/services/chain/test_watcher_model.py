@@ -213,6 +213,7 @@ def watch(chain: Chain, books: Books, confirmations: int) -> Watcher:
 
 @example([None, None, Grow([1, 1]), *[None] * 5, Grow([1] * 3), None, Reorganise(5, [1] * 6)], 0, [], [0], 0)
 @example([Grow([1, 0, 0]), None, Grow([0, 0]), Reorganise(4, [0]), None, Lag(2)], 3, [], [0], 2)
+@example([None, None, Grow([1] * 5), None, None, Lag(2)], 0, [], [0], 2)
 @settings(max_examples=500)
 @given(
     happenings=happenings,
