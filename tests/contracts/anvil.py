@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from brownie import web3
+from requests import Session
+from web3 import HTTPProvider
 from web3.middleware import Web3Middleware
 
 Request = Callable[[str, Any], Any]
@@ -28,8 +30,13 @@ class AnswerWhenMined(Web3Middleware):
 
 def prepare() -> None:
     """Call once a session, when Brownie is connected."""
-    if AnswerWhenMined not in web3.middleware_onion:
-        web3.middleware_onion.add(AnswerWhenMined)
+    if AnswerWhenMined in web3.middleware_onion:
+        return
+    web3.middleware_onion.add(AnswerWhenMined)
+    # One connection for all threads, and no search for proxies before every request.
+    session = Session()
+    session.trust_env = False
+    web3.provider = HTTPProvider(web3.provider.endpoint_uri, session=session)
     # Brownie collects garbage whenever it reverts the chain, and what is loaded by now is none.
     gc.freeze()
 
