@@ -1,9 +1,13 @@
 """A real chain for every test: the embedded one, with the contracts of the local preset where needed."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
 from tests.services.chain.endpoint import Endpoint
+from web3 import AsyncHTTPProvider, AsyncWeb3
 
 from waypost.chain.channels import Channels
 from waypost.chain.connection import Connection, connect
@@ -26,6 +30,19 @@ async def chain() -> AsyncIterator[EmbeddedChain]:
 async def endpoint() -> AsyncIterator[Endpoint]:
     async with Endpoint() as running:
         yield running
+
+
+@pytest.fixture
+async def web3(chain: EmbeddedChain) -> AsyncIterator[AsyncWeb3[Any]]:
+    provider = AsyncHTTPProvider(chain.url)
+    yield AsyncWeb3(provider)
+    await provider.disconnect()
+
+
+@pytest.fixture
+def account() -> LocalAccount:
+    found: LocalAccount = Account.from_key(FUNDED_KEYS[0])
+    return found
 
 
 @pytest.fixture

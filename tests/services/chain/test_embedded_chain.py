@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,7 +12,18 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
 from tests.services.chain.endpoint import ask, refusal
-from web3 import AsyncHTTPProvider, AsyncWeb3
+from tests.services.chain.evm import (
+    FRIEND,
+    GWEI,
+    LOG_CALLDATA,
+    RETURN_NUMBER,
+    RETURN_TIMESTAMP,
+    REVERT_TWO_WORDS,
+    SPIN,
+    create,
+    signed,
+)
+from web3 import AsyncWeb3
 from web3.exceptions import ContractLogicError, Web3RPCError
 from web3.types import TxParams, Wei
 
@@ -22,47 +32,6 @@ from waypost.chain.embedded import CHAIN_ID, FUNDED_KEYS, EmbeddedChain
 from waypost.chain.embedded.machine import Machine, Message
 from waypost.errors import PortInUse
 from waypost.protocol.signatures import checksum
-
-GWEI = 10**9
-FRIEND: Any = "0x1111111111111111111111111111111111111111"
-# Runtime code by hand: what it stores or returns is what the test asks about.
-RETURN_TIMESTAMP = "425f5260205ff3"
-RETURN_NUMBER = "435f5260205ff3"
-REVERT_TWO_WORDS = "60015f5260026020525f604090fd"
-LOG_CALLDATA = "365f5f375f35365fa100"  # LOG1(topic = first word, data = calldata)
-SPIN = "5b5f56"
-INVALID = "fe"  # burns all gas
-
-
-@pytest.fixture
-async def web3(chain: EmbeddedChain) -> AsyncIterator[AsyncWeb3[Any]]:
-    provider = AsyncHTTPProvider(chain.url)
-    yield AsyncWeb3(provider)
-    await provider.disconnect()
-
-
-@pytest.fixture
-def account() -> LocalAccount:
-    found: LocalAccount = Account.from_key(FUNDED_KEYS[0])
-    return found
-
-
-def signed(account: LocalAccount, **fields: Any) -> bytes:
-    defaults: dict[str, Any] = {"chainId": CHAIN_ID, "nonce": 0, "gas": 100_000, "value": 0, "to": FRIEND}
-    if "gasPrice" not in fields:
-        defaults |= {"type": 2, "maxFeePerGas": 3 * GWEI, "maxPriorityFeePerGas": GWEI}
-    return bytes(account.sign_transaction(defaults | fields).raw_transaction)
-
-
-async def create(web3: AsyncWeb3[Any], account: LocalAccount, runtime: str) -> Any:
-    """Deploys runtime code; its address."""
-    size = len(runtime) // 2
-    init = f"60{size:02x}80600a5f395ff3" + "00" + runtime
-    nonce = await web3.eth.get_transaction_count(account.address)
-    sent = await web3.eth.send_raw_transaction(
-        signed(account, nonce=nonce, to=None, data="0x" + init, gas=500_000)
-    )
-    return (await web3.eth.get_transaction_receipt(sent))["contractAddress"]
 
 
 async def test_says_what_it_is(web3: AsyncWeb3[Any]) -> None:
@@ -225,110 +194,6 @@ async def test_storage_and_unknown_things(web3: AsyncWeb3[Any]) -> None:
         await web3.eth.get_transaction(HexBytes(bytes(32)))
     with pytest.raises(Web3RPCError, match="not found"):
         await web3.eth.get_balance(FRIEND, 5)
-
-
-# ---- The rules of the pool ----
-
-
-async def test_transactions_that_arrive_early_wait_for_their_turn(
-    web3: AsyncWeb3[Any], account: LocalAccount
-) -> None:
-    late = await web3.eth.send_raw_transaction(signed(account, nonce=1))
-    assert await web3.eth.block_number == 0
-    assert (await web3.eth.get_transaction(late))["blockHash"] is None
-    assert await web3.eth.get_transaction_count(account.address, "pending") == 0
-    await web3.eth.send_raw_transaction(signed(account, nonce=0))
-    assert (await web3.eth.get_transaction_receipt(late))["transactionIndex"] == 1
-    assert await web3.eth.get_transaction_count(account.address) == 2
-
-
-async def test_the_pools_refusals_are_in_everybodys_words(
-    web3: AsyncWeb3[Any], account: LocalAccount
-) -> None:
-    raw = signed(account)
-    await web3.eth.send_raw_transaction(raw)
-    poor = Account.create()
-    refused = {
-        "already known": raw,
-        "nonce too low": signed(account, value=1),
-        "insufficient funds": signed(poor),
-        "intrinsic gas too low": signed(account, nonce=1, gas=20_999),
-        "exceeds block gas limit": signed(account, nonce=1, gas=60_000_001),
-        "priority fee per gas higher": signed(account, nonce=1, maxPriorityFeePerGas=4 * GWEI),
-        "invalid chain id": signed(account, nonce=1, chainId=1),
-        "max initcode size": signed(account, nonce=1, to=None, data="0x" + "00" * 49_153, gas=5_000_000),
-    }
-    for words, transaction in refused.items():
-        with pytest.raises(Web3RPCError, match=words):
-            await web3.eth.send_raw_transaction(transaction)
-    assert await web3.eth.block_number == 1
-
-
-async def test_the_calldata_floor_is_part_of_the_intrinsic_gas(
-    web3: AsyncWeb3[Any], account: LocalAccount
-) -> None:
-    data = "0x" + "ff" * 1_000  # EIP-7623: 40 gas a byte
-    with pytest.raises(Web3RPCError, match="minimum needed 61000"):
-        await web3.eth.send_raw_transaction(signed(account, data=data, gas=60_999))
-    sent = await web3.eth.send_raw_transaction(signed(account, data=data, gas=61_000))
-    assert (await web3.eth.get_transaction_receipt(sent))["gasUsed"] == 61_000
-
-
-async def test_a_waiting_transaction_is_replaced_by_one_that_pays_a_tenth_more(
-    chain: EmbeddedChain, web3: AsyncWeb3[Any], account: LocalAccount
-) -> None:
-    await ask(chain.url, "evm_setAutomine", False)
-    stuck = await web3.eth.send_raw_transaction(signed(account))
-    assert await web3.eth.get_transaction_count(account.address, "pending") == 1
-    with pytest.raises(Web3RPCError, match="already known"):
-        await web3.eth.send_raw_transaction(signed(account))
-    for fees in ({"maxFeePerGas": 4 * GWEI}, {"maxPriorityFeePerGas": 2 * GWEI}):
-        with pytest.raises(Web3RPCError, match="replacement transaction underpriced"):
-            await web3.eth.send_raw_transaction(signed(account, **fees))
-    better = await web3.eth.send_raw_transaction(
-        signed(account, maxFeePerGas=4 * GWEI, maxPriorityFeePerGas=2 * GWEI)
-    )
-    await ask(chain.url, "evm_setAutomine", True)
-    assert (await web3.eth.get_transaction_receipt(better))["status"] == 1
-    with pytest.raises(Web3RPCError, match="not found"):
-        await web3.eth.get_transaction(stuck)
-
-
-async def test_what_offers_too_little_waits_until_the_base_fee_falls(
-    web3: AsyncWeb3[Any], chain: EmbeddedChain, account: LocalAccount
-) -> None:
-    sent = await web3.eth.send_raw_transaction(
-        signed(account, maxFeePerGas=800_000_000, maxPriorityFeePerGas=0)
-    )
-    assert await web3.eth.block_number == 0
-    await ask(chain.url, "evm_mine")
-    await ask(chain.url, "evm_mine")
-    receipt = await web3.eth.get_transaction_receipt(sent)
-    assert (receipt["blockNumber"], receipt["effectiveGasPrice"]) == (2, 765_625_000)
-
-
-async def test_what_can_no_longer_be_paid_is_dropped(chain: EmbeddedChain, web3: AsyncWeb3[Any]) -> None:
-    spender: LocalAccount = Account.from_key(FUNDED_KEYS[1])
-    everything = 10_000 * 10**18 - 10**18
-    await ask(chain.url, "evm_setAutomine", False)
-    await web3.eth.send_raw_transaction(signed(spender, value=everything))
-    broke = await web3.eth.send_raw_transaction(signed(spender, nonce=1, value=everything))
-    await ask(chain.url, "evm_setAutomine", True)
-    assert await web3.eth.get_transaction_count(spender.address, "pending") == 1
-    with pytest.raises(Web3RPCError, match="not found"):
-        await web3.eth.get_transaction(broke)
-
-
-async def test_full_blocks_carry_over_to_the_next(
-    chain: EmbeddedChain, web3: AsyncWeb3[Any], account: LocalAccount
-) -> None:
-    burning = await create(web3, account, INVALID)
-    await ask(chain.url, "evm_setAutomine", False)
-    for key in FUNDED_KEYS[1:4]:
-        await web3.eth.send_raw_transaction(signed(Account.from_key(key), to=burning, gas=25_000_000))
-    await ask(chain.url, "evm_setAutomine", True)
-    assert [await web3.eth.get_block_transaction_count(number) for number in (2, 3)] == [2, 1]
-    assert (await web3.eth.get_block(2))["gasUsed"] == 50_000_000
 
 
 # ---- Time, snapshots, system contracts ----
