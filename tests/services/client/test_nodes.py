@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.services.client.people import new_node, open_channel, send
+from tests.services.client.scripted import ScriptedNode
 from tests.services.client.world import World, open_world
 
 from waypost.client.nodes import PriceCeiling
@@ -158,3 +159,18 @@ async def test_choosing_takes_what_works_and_names_what_does_not(tmp_path: Path)
             assert [n.operator for n in await client.nodes.choose(1, exclude=exclude)] == [
                 good[1].operator.address
             ]
+
+
+async def test_a_node_that_moved_its_payee_is_not_paid_at_the_old_one(world: World, tmp_path: Path) -> None:
+    operator, elsewhere = await world.new_operator(), (await world.account()).payer
+    node = ScriptedNode(world, operator, time.time)
+    async with world.client(await world.account(), tmp_path) as client:
+        channel = await open_channel(client, node)
+        signed = channel.books.signed
+        update = world.registry.update(int(Services.STORE), elsewhere, operator.endpoint)
+        await operator.sender.send(update)
+        node.descriptor_changes = {"payee": elsewhere}
+        await client.nodes.get(operator.address, fresh=True)  # registry and node agree
+        with pytest.raises(NodeDisagrees, match="close it and open another"):
+            await send(client)
+        assert (channel.books.signed, node.count("/v1/messages")) == (signed, 0)
