@@ -21,6 +21,8 @@ from waypost.node.settings import NodeSettings
 
 MAX_CONNECTIONS = 1024
 BACKLOG = 1024
+KEEP_ALIVE_SECONDS = 30
+"""Longer than clients keep idle connections: if they let go first, no request meets a closed one."""
 GRACE_SECONDS = 10
 """How long requests in flight may take to finish when the node stops."""
 
@@ -121,6 +123,7 @@ def _configuration(settings: NodeSettings, app: ASGIApp) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,  # limits.remote_address reads them, and trusts one proxy only
         limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         backlog=BACKLOG,
         timeout_graceful_shutdown=GRACE_SECONDS,
         ssl_certfile=settings.tls_cert,

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from waypost.errors import AdminTokenInvalid
-from waypost.node.api import models
 from waypost.node.api.access import Bearer, NodeHere
 from waypost.node.api.errors import problems
+from waypost.node.api.fields import Address, Amount, Bytes32, Model, Uint256
+from waypost.node.api.models import Time
 from waypost.node.claims import ClaimRecord
 
 
@@ -24,6 +25,55 @@ async def operator(node: NodeHere, bearer: Bearer) -> None:
 router = APIRouter(dependencies=[Depends(operator)])
 
 
+class Totals(Model):
+    """Sums over all channels, in base units; `earned` is what was claimed or is claimable."""
+
+    channels: int
+    paid: Amount
+    spent: Amount
+    earned: Amount
+    claimable: Amount
+    claimed: Amount
+    confirming: Amount
+    at_risk: Amount
+    lost: Amount
+
+
+class Claim(Model):
+    """A claim that was sent; `block` is None until it is mined."""
+
+    transaction: Bytes32
+    state: str
+    value: Amount
+    receipts: int
+    block: int | None
+    created: Time
+
+
+class Claims(Model):
+    """The transactions that claimed."""
+
+    transactions: list[Bytes32]
+
+
+class Status(Model):
+    """A node at a glance; `faults` are codes of what is wrong now, `gasBalance` is in wei."""
+
+    operator: Address
+    payee: Address
+    ready: bool
+    head: int
+    head_age: int | None
+    totals: Totals
+    stored_bytes: int
+    gas_account: Address
+    gas_balance: Uint256 | None
+    waiting_transactions: int
+    claim: Claim | None
+    claims: list[Claim]
+    faults: list[str]
+
+
 @router.get("/metrics")
 async def show_metrics(node: NodeHere) -> Response:
     """Prometheus' text format."""
@@ -32,16 +82,16 @@ async def show_metrics(node: NodeHere) -> Response:
 
 
 @router.get("/status")
-async def show_status(node: NodeHere) -> models.Status:
+async def show_status(node: NodeHere) -> Status:
     """The books, the gas account and the claimer, for `waypost node status`."""
     outbox, claimer = await node.outbox.status(), await node.claimer.status()
-    return models.Status(
+    return Status(
         operator=node.settings.operator,
         payee=node.settings.payee,
         ready=node.sync.ready,
         head=node.sync.head,
         head_age=node.sync.head_age,
-        totals=models.Totals.model_validate(asdict(await node.ledger.totals())),
+        totals=Totals.model_validate(asdict(await node.ledger.totals())),
         stored_bytes=await node.messages.used_bytes(),
         gas_account=outbox.account,
         gas_balance=outbox.balance,
@@ -53,13 +103,13 @@ async def show_status(node: NodeHere) -> models.Status:
 
 
 @router.post("/claim", responses=problems(503))
-async def claim_now(node: NodeHere) -> models.Claims:
+async def claim_now(node: NodeHere) -> Claims:
     """Claims all that is claimable, whatever the gas, and waits for it."""
-    return models.Claims(transactions=await node.claimer.claim_now())
+    return Claims(transactions=await node.claimer.claim_now())
 
 
-def _claim(record: ClaimRecord) -> models.Claim:
-    return models.Claim(
+def _claim(record: ClaimRecord) -> Claim:
+    return Claim(
         transaction=record.hash,
         state=record.state.value,
         value=record.value,

@@ -1,48 +1,133 @@
 """Channels: opening one without ETH, its books, and the node's consent to close it."""
 
+from typing import Annotated, Literal
+
 from eth_typing import ChecksumAddress
 from fastapi import APIRouter, Request, Response
+from pydantic import Field
 
 from waypost.errors import ChannelNotFinal, ChannelUnknown
 from waypost.node.accounts import ChannelAccount
 from waypost.node.api import models
 from waypost.node.api.access import AgreedPrices, NodeHere, SessionSigner
 from waypost.node.api.errors import problems
-from waypost.node.api.fields import Address
+from waypost.node.api.fields import Address, Amount, Bytes32, CompactSignature, Model
+from waypost.node.api.models import Accounts, Seconds, Time
 from waypost.node.limits import mark_paid
 from waypost.node.node import Node
-from waypost.protocol.openings import Authorization, Opening, SignedOpening
-from waypost.protocol.receipts import Receipt, SignedReceipt
+from waypost.protocol import openings, receipts
 
 router = APIRouter(prefix="/v1/channels", tags=["channels"])
+
+
+class Opening(Model):
+    """EIP-712 `Opening` of the Channels contract."""
+
+    payer: Address
+    payee: Address
+    token: Address
+    signer: Address
+    close_delay: Seconds
+    amount: Amount
+    salt: Bytes32
+    deadline: Time
+
+
+class Authorization(Model):
+    """The payer's ERC-3009 authorization; its nonce is the opening's struct hash."""
+
+    valid_after: Time
+    valid_before: Time
+    v: Annotated[int, Field(strict=True, ge=0, le=255)]
+    r: Bytes32
+    s: Bytes32
+
+
+class OpenChannel(Model):
+    """All that is needed to open a channel for a payer without ETH."""
+
+    opening: Opening
+    signer_signature: CompactSignature
+    authorization: Authorization
+    receipt: models.Receipt
+
+
+class Channel(Model):
+    """A channel as this node sees it."""
+
+    payee: Address
+    token: Address
+    signer: Address
+    payer: Address
+    deposited: Amount
+    claimed: Amount
+    paid: Amount
+    spent: Amount
+    balance: Amount
+    status: Literal["opening", "open", "closing", "closed"]
+    closes_at: Time
+    close_delay: Seconds
+    receipt: models.Receipt | None
+
+
+class OpenedChannel(Accounts):
+    """The channel is open, and its first receipt paid for opening it."""
+
+    transaction: Bytes32
+    channel: Channel
+
+
+class PendingChannel(Model):
+    """The transaction was sent and is not mined yet: ask for the channel, or repeat the request."""
+
+    transaction: Bytes32
+    status: Literal["pending"] = "pending"
+
+
+class Close(Model):
+    """EIP-712 `Close` of the Channels contract."""
+
+    payee: Address
+    token: Address
+    signer: Address
+    final_cumulative: Amount
+    deadline: Time
+
+
+class ConsentedClose(Model):
+    """All that `Channels.close` takes."""
+
+    close: Close
+    signature: Annotated[str, Field(pattern=r"^0x([0-9a-f]{2})*$")]
+    receipt: models.Receipt | None
 
 
 @router.post(
     "",
     status_code=201,
-    response_model=models.OpenedChannel,
-    responses={202: {"model": models.PendingChannel}, **problems(402, 409, 422, 503, 507)},
+    response_model=OpenedChannel,
+    responses={202: {"model": PendingChannel}, **problems(402, 409, 422, 503, 507)},
 )
 async def open_channel(
-    request: Request, response: Response, node: NodeHere, prices: AgreedPrices, body: models.OpenChannel
-) -> models.OpenedChannel | Response:
+    request: Request, node: NodeHere, prices: AgreedPrices, body: OpenChannel
+) -> OpenedChannel | Response:
     """Submits the payer's signed opening, paid by the first receipt. It is sent once, however often asked."""
     node.need_chain()
-    opening = Opening(**dict(body.opening))
+    opening = openings.Opening(**dict(body.opening))
+    authorization = body.authorization.model_dump(by_alias=True)
+    receipt = receipts.Receipt(opening.payee, opening.token, body.receipt.cumulative)
     opened = await node.openings.submit(
-        SignedOpening(opening, body.signer_signature),
-        Authorization.from_json(
-            body.authorization.model_dump(by_alias=True), opening, node.settings.channels
-        ),
-        SignedReceipt(Receipt(opening.payee, opening.token, body.receipt.cumulative), body.receipt.signature),
+        openings.SignedOpening(opening, body.signer_signature),
+        openings.Authorization.from_json(authorization, opening, node.settings.channels),
+        receipts.SignedReceipt(receipt, body.receipt.signature),
         prices,
     )
     mark_paid(request.scope)
     account = opened.account
     if account is None:
-        pending = models.PendingChannel(transaction=opened.transaction)
+        pending = PendingChannel(transaction=opened.transaction)
         return Response(pending.model_dump_json(by_alias=True), 202, media_type="application/json")
-    return models.OpenedChannel(
+    return OpenedChannel(
         transaction=opened.transaction,
         channel=_channel(account),
         charged=opened.charged,
@@ -54,7 +139,7 @@ async def open_channel(
 @router.get("/{payee}/{token}/{signer}", responses=problems(401, 404, 409))
 async def show_channel(
     node: NodeHere, session: SessionSigner, payee: Address, token: Address, signer: Address
-) -> models.Channel:
+) -> Channel:
     """The channel's books, to whoever holds a session of it."""
     _check_own(node, session, payee, token, signer)
     account = await node.ledger.account(signer)
@@ -66,13 +151,13 @@ async def show_channel(
 @router.post("/{payee}/{token}/{signer}/close", responses=problems(401, 404, 409, 503, 507))
 async def consent_to_close(
     node: NodeHere, session: SessionSigner, payee: Address, token: Address, signer: Address
-) -> models.ConsentedClose:
+) -> ConsentedClose:
     """The node's signature under what it keeps. From here on the channel pays for nothing for a while."""
     _check_own(node, session, payee, token, signer)
     node.need_chain()
     consent = await node.closing.consent(signer)
-    return models.ConsentedClose(
-        close=models.Close(
+    return ConsentedClose(
+        close=Close(
             payee=consent.close.payee,
             token=consent.close.token,
             signer=consent.close.signer,
@@ -96,10 +181,10 @@ def _check_own(
         raise ChannelUnknown("The session is not of this channel.", signer=signer)
 
 
-def _channel(account: ChannelAccount) -> models.Channel:
+def _channel(account: ChannelAccount) -> Channel:
     if account.payer is None:
         raise ChannelNotFinal(signer=account.signer)
-    return models.Channel(
+    return Channel(
         payee=account.payee,
         token=account.token,
         signer=account.signer,
@@ -116,7 +201,7 @@ def _channel(account: ChannelAccount) -> models.Channel:
     )
 
 
-def _receipt(receipt: SignedReceipt | None) -> models.Receipt | None:
+def _receipt(receipt: receipts.SignedReceipt | None) -> models.Receipt | None:
     if receipt is None:
         return None
     return models.Receipt(cumulative=receipt.cumulative, signature=receipt.signature)

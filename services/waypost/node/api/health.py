@@ -1,22 +1,38 @@
 """Health, for whoever runs the process: /healthz says that it lives, /readyz that it follows its chain."""
 
+from typing import Literal
+
 from fastapi import APIRouter
 
-from waypost.node.api import models
 from waypost.node.api.access import NodeHere
 from waypost.node.api.errors import problems
+from waypost.node.api.fields import Model
 
 router = APIRouter(tags=["health"])
 
 
+class Health(Model):
+    """The process lives."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Model):
+    """The node follows its chain."""
+
+    status: Literal["ready"] = "ready"
+    head: int
+    """Number of the newest block that the books cover."""
+
+
 @router.get("/healthz", responses=problems())
-async def live() -> models.Health:
+async def live() -> Health:
     """Answers as long as the process does."""
-    return models.Health()
+    return Health()
 
 
 @router.get("/readyz", responses=problems(503))
-async def ready(node: NodeHere) -> models.Readiness:
+async def ready(node: NodeHere) -> Readiness:
     """Answers 503 node_not_ready while the chain is out of sight."""
     node.need_chain()
-    return models.Readiness(head=node.sync.head)
+    return Readiness(head=node.sync.head)

@@ -5,12 +5,34 @@ from typing import TypedDict
 
 from fastapi import APIRouter, Response
 
-from waypost.node.api import models
 from waypost.node.api.access import PAYING, Buyer
 from waypost.node.api.errors import PAID, problems
+from waypost.node.api.fields import Base64, Bytes32, Model, Nanoseconds
+from waypost.node.api.models import Accounts, Seconds, Time, Topic
 from waypost.protocol.messages import Message
 
 router = APIRouter(prefix="/v1", tags=["messages"])
+
+
+class StoreMessage(Model):
+    """A message as 14/WAKU2-MESSAGE has it, and how long to keep it."""
+
+    topic: Topic
+    payload: Base64
+    timestamp: Nanoseconds
+    meta: Base64 = b""
+    retention: Seconds
+
+
+class StoredMessage(Accounts):
+    """What is kept, until when."""
+
+    id: Bytes32
+    size: int
+    """Bytes that are kept and were charged for."""
+    accepted: Time
+    expires: Time
+
 
 NOBODY = "0x0000000000000000000000000000000000000000"
 """In whose name messages are kept that nobody had to pay for."""
@@ -24,7 +46,7 @@ class _Kept(TypedDict):
 
 
 @router.post("/messages", status_code=201, responses=problems(*PAID, 403), openapi_extra=PAYING)
-async def store_message(buyer: Buyer, body: models.StoreMessage, response: Response) -> models.StoredMessage:
+async def store_message(buyer: Buyer, body: StoreMessage, response: Response) -> StoredMessage:
     """Keeps the message for `retention` seconds; storing it again extends that, for the difference."""
     node = buyer.node
     message = Message(body.topic, body.payload, body.timestamp, body.meta)
@@ -41,4 +63,4 @@ async def store_message(buyer: Buyer, body: models.StoreMessage, response: Respo
     done = await buyer.charge(buyer.prices.store_cost(message.size, body.retention), keep)
     response.headers.update(buyer.success())
     books = {"charged": done.charged, "paid": done.paid, "spent": done.spent}
-    return models.StoredMessage.model_validate({**done.result, **books})
+    return StoredMessage.model_validate({**done.result, **books})

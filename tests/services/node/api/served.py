@@ -233,9 +233,12 @@ class Served:
         receipt = {"cumulative": str(fee), "signature": customer.receipt(fee).to_hex()}
         return {**signed.to_json(), "authorization": authorization.to_json(), "receipt": receipt}
 
-    def lose_chain(self) -> None:
-        """Nothing answers at the RPC endpoint any more."""
+    async def lose_chain(self) -> None:
+        """Nothing answers at the RPC endpoint any more, and the node has noticed."""
         self.node.sync._connection.web3.provider.endpoint_uri = URI("http://127.0.0.1:9")
+        async with asyncio.timeout(60):
+            while self.node.sync.fault is None:  # noqa: ASYNC110  # two tasks meet
+                await asyncio.sleep(0.005)
 
     async def customer(self, **terms: Any) -> Customer:
         """One of them."""

@@ -1,15 +1,24 @@
 """Every error has a status, and answers tell strangers no more than they may know."""
 
 import itertools
+from collections.abc import Iterator, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
 import pytest
+import structlog
 from tests.services.node.api.served import Served, message, refused
 
 from waypost import errors
 from waypost.errors import WaypostError
 from waypost.node.api.errors import STATUS, document, status_of
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What is logged; printing tracebacks would only take time."""
+    with structlog.testing.capture_logs() as entries:
+        yield entries
 
 
 def leaves(kind: type[WaypostError]) -> list[type[WaypostError]]:
@@ -74,7 +83,9 @@ async def test_inner_failures_stay_inside(
     assert dict(api.http.headers) == before
 
 
-async def test_crashes_are_readable_by_web_pages_too(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_crashes_are_logged_and_readable_by_web_pages(
+    api: Served, monkeypatch: pytest.MonkeyPatch, log: list[MutableMapping[str, Any]]
+) -> None:
     async def fail(*_: Any) -> None:
         raise RuntimeError
 
@@ -82,4 +93,6 @@ async def test_crashes_are_readable_by_web_pages_too(api: Served, monkeypatch: p
     origin = {"Origin": "https://app.example"}
     answer = await api.http.post("/v1/mailbox", json={"topics": ["/a/1/b/c"]}, headers=origin)
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    (crash,) = [entry for entry in log if entry["event"] == "request_crashed"]
+    assert (crash["route"], type(crash["exc_info"])) == ("/v1/mailbox", RuntimeError)
     refused(await api.http.post("/v1/messages", json=message()), 402, "payment_required")

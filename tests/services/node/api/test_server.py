@@ -21,6 +21,7 @@ from waypost.node import connections
 from waypost.node.ledger import Charge, Charged
 from waypost.node.server import Listening, serve
 from waypost.node.settings import NodeSettings
+from waypost.node.sync import Sync
 
 CERTIFICATE = Path(__file__).parent / "localhost.pem"
 
@@ -115,6 +116,17 @@ async def test_a_request_in_flight_is_answered_before_the_end(
         disk.set()
         assert (await answer).status_code == 201
         await slow_disk
+
+
+async def test_a_node_whose_books_stand_still_does_not_go_on(
+    settings: NodeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def give_up(self: Sync) -> None:
+        raise RuntimeError("the books stand still")
+
+    monkeypatch.setattr(Sync, "run", give_up)
+    with pytest.raises(RuntimeError, match="the books stand still"):
+        await serve(settings)
 
 
 @pytest.mark.parametrize("busy", ["port", "admin_port"])
