@@ -11,7 +11,7 @@ from waypost.node.accounts import ChannelAccount
 from waypost.node.api import models
 from waypost.node.api.access import AgreedPrices, NodeHere, SessionSigner
 from waypost.node.api.errors import problems
-from waypost.node.api.fields import Address, Amount, Bytes32, CompactSignature, Model
+from waypost.node.api.fields import Address, Amount, Bytes32, CompactSignature, GivenAmount, Model
 from waypost.node.api.models import Accounts, Seconds, Time
 from waypost.node.limits import mark_paid
 from waypost.node.node import Node
@@ -28,7 +28,7 @@ class Opening(Model):
     token: Address
     signer: Address
     close_delay: Seconds
-    amount: Amount
+    amount: GivenAmount
     salt: Bytes32
     deadline: Time
 
@@ -49,7 +49,7 @@ class OpenChannel(Model):
     opening: Opening
     signer_signature: CompactSignature
     authorization: Authorization
-    receipt: models.Receipt
+    receipt: models.GivenReceipt
 
 
 class Channel(Model):

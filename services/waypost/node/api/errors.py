@@ -194,12 +194,12 @@ def _public(error: WaypostError) -> WaypostError:
 def _malformed(error: RequestValidationError) -> WaypostError:
     """Names the first fault and its place, never the value: values may be private."""
     fault = error.errors()[0]
-    place = [
-        str(part) for part in fault["loc"] if not isinstance(part, int) or fault["type"] != "json_invalid"
-    ]
-    field = ".".join(place[1:])
-    where = f"{place[0]} field {field}" if field else place[0] if place else "request"
-    return errors.InvalidRequest(f"The {where} is not acceptable: {fault['msg']}.", field=field or None)
+    if fault["type"] == "json_invalid":
+        return errors.InvalidRequest("The body is not JSON that can be read.")
+    part, *path = map(str, fault["loc"])
+    field, why = ".".join(path), fault["msg"].removeprefix("Value error, ")
+    where = f"{part} field {field}" if field else part
+    return errors.InvalidRequest(f"The {where} is not acceptable: {why}.", field=field or None)
 
 
 def _from_framework(error: HTTPException, request: Request) -> WaypostError:

@@ -36,8 +36,6 @@ def _address(value: object) -> ChecksumAddress:
 
 def _decimal(bits: int) -> Callable[[object], int]:
     def parse(value: object) -> int:
-        if type(value) is int:  # from our own code: JSON numbers are no amounts, and never get here
-            return value
         if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
             raise ValueError("an amount is a decimal string")
         return in_range("amount", int(value), bits)
@@ -103,10 +101,14 @@ Address = Annotated[
 ]
 """Any one case, or with a right EIP-55 checksum."""
 
-Amount = Annotated[int, PlainValidator(_decimal(128)), PlainSerializer(str), _text(_AMOUNT % 38)]
-"""Base units of the payment token."""
+Amount = Annotated[int, PlainSerializer(str), _text(_AMOUNT % 38)]
+"""Base units of the payment token, in an answer."""
 
-Uint256 = Annotated[int, PlainValidator(_decimal(256)), PlainSerializer(str), _text(_AMOUNT % 77)]
+GivenAmount = Annotated[int, PlainValidator(_decimal(128)), _text(_AMOUNT % 38)]
+"""The same in a request: text only, since a JSON number may have lost digits on its way."""
+
+Uint256 = Annotated[int, PlainSerializer(str), _text(_AMOUNT % 77)]
+GivenUint256 = Annotated[int, PlainValidator(_decimal(256)), _text(_AMOUNT % 77)]
 
 Bytes32 = Annotated[bytes, PlainValidator(_hex(32)), PlainSerializer(_hex_text), _hex_schema(32)]
 

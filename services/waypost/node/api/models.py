@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from waypost.node.api.fields import UINT32_MAX, UINT40_MAX, Amount, CompactSignature, Model
+from waypost.node.api.fields import UINT32_MAX, UINT40_MAX, Amount, CompactSignature, GivenAmount, Model
 
 Time = Annotated[int, Field(strict=True, ge=0, le=UINT40_MAX)]
 Seconds = Annotated[int, Field(strict=True, ge=0, le=UINT32_MAX)]
@@ -26,6 +26,13 @@ class Receipt(Model):
     """A signed running total; payee and token follow from the channel."""
 
     cumulative: Amount
+    signature: CompactSignature
+
+
+class GivenReceipt(Model):
+    """The same in a request."""
+
+    cumulative: GivenAmount
     signature: CompactSignature
 
 

@@ -12,7 +12,7 @@ from waypost.protocol.receipts import Receipt, SignedReceipt
 router = APIRouter(prefix="/v1", tags=["receipts"])
 
 
-class RaiseReceipt(models.Receipt):
+class RaiseReceipt(models.GivenReceipt):
     """A receipt for this node, of the channel that is named."""
 
     token: Address

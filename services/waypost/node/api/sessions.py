@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from waypost.errors import ChannelUnknown
 from waypost.node.api.access import NodeHere
 from waypost.node.api.errors import problems
-from waypost.node.api.fields import Address, CompactSignature, Model, Uint256
+from waypost.node.api.fields import Address, CompactSignature, GivenUint256, Model
 from waypost.node.api.models import Time
 from waypost.protocol.sessions import Session
 
@@ -17,7 +17,7 @@ class OpenSession(Model):
 
     token: Address
     signer: Address
-    nonce: Uint256
+    nonce: GivenUint256
     expires: Time
     signature: CompactSignature
 

@@ -99,6 +99,24 @@ async def test_bodies_with_one_wrong_part(api: Served) -> None:
     assert await api.books() == before
 
 
+async def test_amounts_are_text(api: Served) -> None:
+    """JSON numbers lose digits in many readers, so none is taken for an amount, even a right one."""
+    customer = await api.customer()
+    opening = await api.opening_request(Customer(api.settings), fee=100_000)
+    terms, receipt = opening["opening"], opening["receipt"]
+    raised, session = customer.raised(1_000), customer.session_request()
+    before = await api.books()
+    for path, body, field in (
+        ("/v1/channels", {**opening, "opening": {**terms, "amount": int(terms["amount"])}}, "opening.amount"),
+        ("/v1/channels", {**opening, "receipt": {**receipt, "cumulative": 100_000}}, "receipt.cumulative"),
+        ("/v1/receipts", {**raised, "cumulative": 1_000}, "cumulative"),
+        ("/v1/sessions", {**session, "nonce": int(session["nonce"])}, "nonce"),
+    ):
+        problem = refused(await api.http.post(path, json=body), 400, "invalid_request")
+        assert problem["field"] == field
+    assert await api.books() == before
+
+
 async def test_bodies_that_are_no_json_object(api: Served) -> None:
     bodies = await valid_bodies(api, await api.customer())
     before = await api.books()
