@@ -1,5 +1,6 @@
 """The commands of the README, as a newcomer would paste them: only ports and folders are this test's own."""
 
+import json
 import os
 import re
 import signal
@@ -61,3 +62,15 @@ def test_by_hand(tmp_path: Path) -> None:
     assert shell.returncode == 0, output
     assert "hello, me" in output
     assert "Claimed so far: 0.101 DUSD." in output
+
+
+def test_the_gas_it_states_is_the_snapshots() -> None:
+    gas = json.loads((README.parent / "tests/benchmarks/gas.json").read_text())
+    labels = (
+        "channels.claim.single",
+        "channels.claim.marginal_100",
+        "channels.open",
+        "channels.open_with_authorization",
+    )
+    text = README.read_text()
+    assert [label for label in labels if f"{gas[label]:,}" not in text] == []
