@@ -13,7 +13,7 @@ from waypost.chain.blocks import BlockRef, Event, TransactionReceipt
 from waypost.chain.connection import Call
 from waypost.chain.fees import Fees, Offer
 from waypost.chain.transactions import Sender, SignedTransaction
-from waypost.errors import ChainError, FeeTooHigh, InsufficientFunds, TransactionReverted
+from waypost.errors import ChainError, InsufficientFunds, TransactionReverted
 from waypost.node import blocks, transactions
 from waypost.node.backends.sqlite import Database
 from waypost.node.loops import Faults, Loop, Signal
@@ -60,6 +60,7 @@ class Outbox:
         self._sent_at: dict[bytes, int] = {}
         self._doubts: dict[int, int] = {}
         self._undone = False
+        self._needed = 0
         self._funds = Faults("gas_account")
         self._delivery = Faults("broadcast")
         self._loop = Loop("outbox", self.follow, poll_seconds, signal)
@@ -128,9 +129,11 @@ class Outbox:
         """The state of the gas account."""
         waiting = await self._db.read(transactions.sent)
         try:
-            balance = await self._sender.connection.balance(self._sender.address)
+            balance = await self._balance()
         except ChainError:
             balance = None
+        if balance is not None and balance >= self._needed:
+            self._funds.passed()  # somebody has filled it up
         faults = (self._loop.faults.code, self._funds.code, self._delivery.code)
         return OutboxStatus(
             self._sender.address, balance, len(waiting), tuple(dict.fromkeys(code for code in faults if code))
@@ -204,12 +207,16 @@ class Outbox:
         call = Call(self._sender.address, b"") if empty else transaction.call
         gas = EMPTY_GAS if empty else transaction.gas
         fees = _reasonable(fees, urgent=transaction.urgent)
-        try:
-            offer = Offer(newest.max_fee, newest.tip).raised(None if empty else transaction.ceiling, fees)
-        except FeeTooHigh:
+        most = min(MAX_RAISE * fees.limit, await self._balance() // gas)
+        if transaction.ceiling is not None and not empty:
+            most = min(most, transaction.ceiling)
+        least = Offer(newest.max_fee, newest.tip).raised(
+            None, Fees(0, 0)
+        )  # or it would not replace the other
+        if least.max_fee > most:
             return None
-        if offer.max_fee > MAX_RAISE * fees.limit or offer.max_fee * gas > await self._balance():
-            return None
+        max_fee = max(least.max_fee, min(most, fees.limit))
+        offer = Offer(max_fee, min(max_fee, max(least.tip, fees.tip)))
         attempt = self._sign(call, transaction.nonce, gas, offer, empty=empty)
 
         def store(connection: sqlite3.Connection) -> Transaction:
@@ -252,7 +259,7 @@ class Outbox:
         usual = fees.limit if draft.ceiling is None else min(draft.ceiling, fees.limit)
         max_fee = min(usual, max(0, balance - reserved) // draft.gas)
         if max_fee < min(usual, fees.base + fees.tip):
-            needed = reserved + draft.gas * min(usual, fees.base + fees.tip)
+            needed = self._needed = reserved + draft.gas * min(usual, fees.base + fees.tip)
             error = InsufficientFunds(
                 f"The gas account {self._sender.address} holds {balance} wei; {needed} are needed.",
                 account=self._sender.address,

@@ -299,6 +299,7 @@ async def test_the_last_wei_is_enough(world: World, keys: NodeKeys) -> None:
             await node.outbox.post(draft, nothing)
         assert (await node.outbox.status()).faults == (InsufficientFunds.code,)
         await world.fund(poor.gas_account, 100_000 * price - 100_000 * price // 2)
+        assert (await node.outbox.status()).faults == ()
         transaction = await node.outbox.post(draft, nothing)
         # Less than twice the base fee is offered, but enough for the next block.
         assert price <= transaction.newest.max_fee <= price * 11 // 10
@@ -317,6 +318,22 @@ async def test_promised_wei_are_not_promised_twice(world: World, keys: NodeKeys)
             with pytest.raises(InsufficientFunds):
                 await node.outbox.post(draft, nothing)
         await node.outbox.follow()
+
+
+async def test_fees_rise_as_far_as_the_account_goes(world: World, keys: NodeKeys) -> None:
+    poor, clock = NodeKeys(keys.folder), Clock()
+    async with open_node(world, poor, connection=Tampered, clock=clock) as node:
+        price = await node.outbox.gas_price()
+        await world.fund(poor.gas_account, 100_000 * price)
+        tampered(node).free = True
+        call = world.token.approve(keys.payee, 1)
+        transaction = await node.outbox.post(Draft("claim", call, 100_000), nothing)
+        tampered(node).free = False
+        clock.shift += PATIENCE
+        await node.outbox.follow()
+        newest = (await stored(node, transaction)).newest
+        assert newest.max_fee == price  # less than what is usual, but all there is
+        assert await world.token.allowance(poor.gas_account, keys.payee) == 1
 
 
 async def test_bad_advice_on_tips_does_not_empty_the_account(world: World, keys: NodeKeys) -> None:
