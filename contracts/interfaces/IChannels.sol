@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {Deposits} from "../libraries/Deposits.sol";
+import {ICredits} from "./ICredits.sol";
 
 /// @title Channels paid by receipts
 /// @notice A payer locks a deposit for one payee. The channel's signer then signs *receipts*: running totals of what
@@ -12,7 +13,7 @@ import {Deposits} from "../libraries/Deposits.sol";
 /// Nobody administers this contract: no owner, no upgrade, no pause, no fee.
 /// Any standard ERC-20 works. A token that delivers less than it was asked for is refused when it is deposited; one
 /// whose balances change by themselves can leave its own channels, and nobody else's, short.
-interface IChannels {
+interface IChannels is ICredits {
     // ------------------------------------------------------------------------------------------------------------
     // Structs
     // ------------------------------------------------------------------------------------------------------------
@@ -129,12 +130,6 @@ interface IChannels {
     /// @param refund What went back to the payer.
     event Closed(address indexed payee, address indexed token, address indexed signer, uint96 claimed, uint96 refund);
 
-    /// @notice The token refused a transfer to `owner`, who can now withdraw the amount to any address.
-    event Credited(address indexed owner, address indexed token, uint256 amount);
-
-    /// @notice `owner` withdrew its whole credit.
-    event CreditWithdrawn(address indexed owner, address indexed token, address to, uint256 amount);
-
     // ------------------------------------------------------------------------------------------------------------
     // Errors
     // ------------------------------------------------------------------------------------------------------------
@@ -145,14 +140,6 @@ interface IChannels {
     error InvalidSigner(address signer);
     /// @notice A payee cannot be nobody, the token, or this contract.
     error InvalidPayee(address payee);
-    /// @notice Money cannot be sent to nobody, the token, or this contract.
-    error InvalidReceiver(address to);
-    /// @notice The signature is not `expected`'s signature of this action.
-    error InvalidSignature(address expected);
-    /// @notice The signed action has expired.
-    error DeadlinePassed(uint256 deadline, uint256 timestamp);
-    /// @notice The signed action was carried out before.
-    error AlreadyUsed(bytes32 digest);
     /// @notice This signer already had a channel with this payee and token.
     error AlreadyOpened(address payee, address token, address signer);
     /// @notice The close delay, in seconds, is outside of what this deployment accepts.
@@ -173,10 +160,6 @@ interface IChannels {
     error LengthMismatch(uint256 openings, uint256 signatures);
     /// @notice All openings of a batch name the same token.
     error MixedBatch(address given, address expected);
-    /// @notice The owner has no credit in this token.
-    error NothingToWithdraw(address owner, address token);
-    /// @notice A transfer failed with less gas than a token may ask for: call again with more.
-    error InsufficientGas(uint256 given, uint256 min);
 
     // ------------------------------------------------------------------------------------------------------------
     // Open and top up
@@ -259,25 +242,6 @@ interface IChannels {
     function close(Close calldata action, bytes calldata payeeSig, SignedReceipt calldata receipt) external;
 
     // ------------------------------------------------------------------------------------------------------------
-    // Credits
-    // ------------------------------------------------------------------------------------------------------------
-
-    /// @notice Sends the caller's whole credit, left by refused transfers, to `to`. Reverts if that is refused too.
-    function withdrawCredit(address token, address to) external;
-
-    /// @notice Sends `owner`'s whole credit with the owner's signature of
-    /// `WithdrawCredit(address owner,address token,address to,bytes32 salt,uint40 deadline)`. Once per signature.
-    /// @param ownerSig ECDSA (65 bytes) or ERC-1271.
-    function withdrawCreditFor(
-        address owner,
-        address token,
-        address to,
-        bytes32 salt,
-        uint40 deadline,
-        bytes calldata ownerSig
-    ) external;
-
-    // ------------------------------------------------------------------------------------------------------------
     // Views
     // ------------------------------------------------------------------------------------------------------------
 
@@ -290,17 +254,11 @@ interface IChannels {
         view
         returns (Channel[] memory);
 
-    /// @notice What `owner` may withdraw because transfers to it were refused.
-    function credit(address owner, address token) external view returns (uint256);
-
     /// @notice The EIP-712 struct hash of an opening; the nonce of the authorization that pays for it.
     function hashOpening(Opening calldata opening) external pure returns (bytes32);
 
     /// @notice The EIP-712 struct hash of a top-up; the nonce of the authorization that pays for it.
     function hashTopUp(TopUp calldata action) external pure returns (bytes32);
-
-    /// @notice The EIP-712 domain separator.
-    function DOMAIN_SEPARATOR() external view returns (bytes32);
 
     /// @notice Shortest accepted close delay, in seconds.
     function minCloseDelay() external view returns (uint32);

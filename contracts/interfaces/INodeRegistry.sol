@@ -1,26 +1,31 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {ICredits} from "./ICredits.sol";
+
 /// @title Registry of service nodes and their stake
 /// @notice Operators say what they serve and where, name the key that signs for their node, and put up stake that
-/// leaves only after an unbonding time.
+/// leaves only after an unbonding time. They choose which service contract may slash how much of it.
 /// @dev An operator is whoever calls `register`: it may stay a cold key or be a contract, since the hot node key is
 /// another. Amounts are in base units of one token, times are Unix seconds. What an operator publishes (services,
 /// endpoint, payout) is its own word: nobody checks it here. Nobody administers this contract.
-interface INodeRegistry {
+///
+/// All stake of an operator is in disjoint *provisions*, each for one *slasher*, the zero address standing for stake
+/// that is assigned to nobody. A slasher can take what is in its own provision and nothing else, and it is trusted with
+/// all of that: an operator chooses slashers as it chooses code to run.
+interface INodeRegistry is ICredits {
     // ------------------------------------------------------------------------------------------------------------
     // Structs
     // ------------------------------------------------------------------------------------------------------------
 
     /// @notice A registered node.
     /// @param operator The account that registered it and owns its stake.
-    /// @param nodeKey The hot key that signs for the node.
+    /// @param nodeKey The hot key that signs for the node now.
     /// @param payout Whom clients pay.
     /// @param services Bit map of what it serves.
     /// @param registeredAt When it was registered.
-    /// @param stake What backs the node.
-    /// @param thawing What is on its way out and backs nothing any more.
-    /// @param thawedAt When `thawing` can be withdrawn; 0 if nothing is thawing.
+    /// @param stake What backs the node: all provisions, assigned or not, without what is thawing.
+    /// @param thawing What is on its way out of any provision.
     /// @param metadataHash Hash of a description kept elsewhere; the operator says of what kind.
     /// @param endpoint Where clients reach it, a URL.
     struct Node {
@@ -31,9 +36,20 @@ interface INodeRegistry {
         uint40 registeredAt;
         uint96 stake;
         uint96 thawing;
-        uint40 thawedAt;
         bytes32 metadataHash;
         string endpoint;
+    }
+
+    /// @notice The part of an operator's stake that one slasher can take.
+    /// @param amount What backs the operator's promises.
+    /// @param thawing What backs nothing new, but can be slashed until it is withdrawn.
+    /// @param thawedAt When `thawing` can be withdrawn; 0 if nothing is thawing.
+    /// @param locked What the slasher has set aside of both for open obligations.
+    struct Provision {
+        uint96 amount;
+        uint96 thawing;
+        uint40 thawedAt;
+        uint96 locked;
     }
 
     // ------------------------------------------------------------------------------------------------------------
@@ -53,17 +69,32 @@ interface INodeRegistry {
     /// @notice An operator changed what it publishes.
     event Updated(address indexed operator, uint32 services, address payout, string endpoint, bytes32 metadataHash);
 
-    /// @notice `amount` was added, which makes `stake` in all.
+    /// @notice `nodeKey` signs for the node from now on, `previous` does not any more.
+    event KeyRotated(address indexed operator, address indexed nodeKey, address indexed previous);
+
+    /// @notice `amount` was added to what is assigned to nobody, which makes `stake` in all.
     event Staked(address indexed operator, uint96 amount, uint96 stake);
 
-    /// @notice `amount` stopped being stake; all that is thawing can be withdrawn at `thawedAt`.
-    event Thawing(address indexed operator, uint96 amount, uint40 thawedAt);
+    /// @notice `amount` was assigned to `slasher`, which makes `provision` for it.
+    event Provisioned(address indexed operator, address indexed slasher, uint96 amount, uint96 provision);
 
-    /// @notice `amount`, all that was thawing, is stake again.
-    event ThawCancelled(address indexed operator, uint96 amount);
+    /// @notice `amount` stopped backing anything; all that thaws in this provision can be withdrawn at `thawedAt`.
+    event Thawing(address indexed operator, address indexed slasher, uint96 amount, uint40 thawedAt);
 
-    /// @notice `amount`, all that was thawing, left.
-    event Withdrawn(address indexed operator, address indexed to, uint96 amount);
+    /// @notice `amount`, all that was thawing in this provision, backs again.
+    event ThawCancelled(address indexed operator, address indexed slasher, uint96 amount);
+
+    /// @notice `amount` left.
+    event Withdrawn(address indexed operator, address indexed slasher, address to, uint96 amount);
+
+    /// @notice The slasher set `amount` aside, which makes `locked` in all.
+    event Locked(address indexed operator, address indexed slasher, uint96 amount, uint96 locked);
+
+    /// @notice The slasher released `amount`, which leaves `locked`.
+    event Unlocked(address indexed operator, address indexed slasher, uint96 amount, uint96 locked);
+
+    /// @notice The operator lost 2 × `amount`: `beneficiary` was paid `amount`, and as much was burned.
+    event Slashed(address indexed operator, address indexed slasher, address indexed beneficiary, uint96 amount);
 
     // ------------------------------------------------------------------------------------------------------------
     // Errors
@@ -75,8 +106,6 @@ interface INodeRegistry {
     error NotRegistered(address operator);
     /// @notice A node key is used once, ever, whoever used it.
     error NodeKeyUsed(address nodeKey);
-    /// @notice The signature is not `expected`'s signature of `NodeKey(operator, nodeKey)`.
-    error InvalidSignature(address expected);
     /// @notice A node serves something.
     error NoServices();
     /// @notice Clients must be able to pay somebody.
@@ -85,18 +114,20 @@ interface INodeRegistry {
     error EndpointLengthOutOfRange(uint256 given, uint256 min, uint256 max);
     /// @notice The endpoint holds something else than visible ASCII (0x21 to 0x7e), which is all that a URL is made of.
     error InvalidEndpoint(uint256 position, bytes1 character);
+    /// @notice Stake cannot be assigned to nobody, or to this contract.
+    error InvalidSlasher(address slasher);
     /// @notice The amount must be positive.
     error ZeroAmount();
     /// @notice The amount is beyond what fits, or what there is.
     error AmountOutOfRange(uint256 given, uint256 max);
-    /// @notice Nothing is thawing.
-    error NothingThawing(address operator);
+    /// @notice Nothing is thawing in this provision.
+    error NothingThawing(address operator, address slasher);
     /// @notice The unbonding time is not over.
     error TooEarly(uint256 timestamp, uint256 thawedAt);
+    /// @notice All that has thawed is locked by the slasher, at the longest until this time.
+    error StakeLocked(uint256 amount, uint256 until);
     /// @notice An unbonding time, in seconds, that would not let operators leave in bounded time.
     error UnbondingTooLong(uint256 given, uint256 max);
-    /// @notice Stake cannot be sent to nobody, the token, or this contract.
-    error InvalidReceiver(address to);
 
     // ------------------------------------------------------------------------------------------------------------
     // Register
@@ -122,22 +153,58 @@ interface INodeRegistry {
     /// @notice Replaces what the caller publishes about its node.
     function update(uint32 services, address payout, string calldata endpoint, bytes32 metadataHash) external;
 
+    /// @notice Makes `nodeKey` the key of the caller's node. The period of the key before ends now, that of the new one
+    /// begins: what a key signed counts if the time that it names lies in the key's period.
+    /// @dev A thief with the old key can still sign with a time of its period: rotating stops new promises, and those
+    /// that it backdates end when the longest promise of that period would have ended.
+    /// @param keySig As in `register`.
+    function rotateKey(address nodeKey, bytes calldata keySig) external;
+
     // ------------------------------------------------------------------------------------------------------------
     // Stake
     // ------------------------------------------------------------------------------------------------------------
 
-    /// @notice Adds the caller's approved tokens to its stake.
+    /// @notice Adds the caller's approved tokens to its stake, assigned to nobody.
     function stake(uint96 amount) external;
 
-    /// @notice Takes `amount` out of the stake. It and all that was thawing before can be withdrawn after the
-    /// unbonding time, counted from now.
-    function thaw(uint96 amount) external;
+    /// @notice Assigns `amount`, of what is assigned to nobody, to `slasher`: from now on it can slash it.
+    function provision(address slasher, uint96 amount) external;
 
-    /// @notice Makes all that is thawing stake again.
-    function cancelThaw() external;
+    /// @notice Starts to take `amount` out of a provision. It stops backing anything at once, and can be slashed until
+    /// it is withdrawn. It and all that was thawing in this provision before can be withdrawn after the unbonding time,
+    /// counted from now.
+    /// @param slasher Whose provision; zero for what is assigned to nobody.
+    function thaw(address slasher, uint96 amount) external;
 
-    /// @notice Sends all that has thawed to `to`.
-    function withdraw(address to) external;
+    /// @notice Makes all that is thawing in a provision back promises again.
+    function cancelThaw(address slasher) external;
+
+    /// @notice Sends what has thawed in a provision to `to`. What the slasher has locked stays, at the longest for
+    /// another unbonding time after `thawedAt`.
+    function withdraw(address slasher, address to) external;
+
+    // ------------------------------------------------------------------------------------------------------------
+    // Slashers: each for the operator's provision that names the caller
+    // ------------------------------------------------------------------------------------------------------------
+
+    /// @notice Sets `amount` aside for an obligation: it cannot be withdrawn, slashed or locked again until it is
+    /// unlocked.
+    /// @dev Stake that has thawed already cannot be locked any more, so a lock holds for at least one unbonding time;
+    /// it holds at most one unbonding time after its stake has thawed (N5), whatever the slasher does.
+    function lock(address operator, uint96 amount) external;
+
+    /// @notice Releases `amount` of what is locked; all of it, if that is less.
+    function unlock(address operator, uint96 amount) external;
+
+    /// @notice Takes 2 × `amount` out of what is not locked: pays `beneficiary` one half and burns the other, so that
+    /// inventing victims never pays. What is thawing goes first.
+    /// @dev A slasher that has locked stake for this obligation unlocks it before. It never takes part of what it was
+    /// asked for: a slasher that wants what there is asks `provisionOf` before.
+    /// @param beneficiary Is credited if the token refuses to pay it.
+    function slash(address operator, uint96 amount, address beneficiary) external;
+
+    /// @notice Burns what the token refused to burn before. Anybody may call.
+    function sweep() external;
 
     // ------------------------------------------------------------------------------------------------------------
     // Views
@@ -158,13 +225,24 @@ interface INodeRegistry {
         view
         returns (Node[] memory page, uint256 next);
 
-    /// @notice Who registered `nodeKey`; zero if nobody did.
-    function operatorOf(address nodeKey) external view returns (address);
+    /// @notice One provision of an operator.
+    function provisionOf(address operator, address slasher) external view returns (Provision memory);
+
+    /// @notice All provisions of an operator: what is assigned to nobody first (the zero address), then those of every
+    /// slasher that it ever named.
+    function provisions(address operator)
+        external
+        view
+        returns (address[] memory slashers, Provision[] memory provisions);
+
+    /// @notice Whose key this is, and when it is valid: in [from, until), where `until` is 2^40 − 1 for a current key.
+    /// All zero if nobody ever used it.
+    function keyPeriod(address nodeKey) external view returns (address operator, uint40 from, uint40 until);
 
     /// @notice How many operators ever registered.
     function count() external view returns (uint256);
 
-    /// @notice All stake, thawing or not, that this contract owes.
+    /// @notice All stake, thawing or not, that this contract holds for operators. Credits come on top.
     function total() external view returns (uint256);
 
     /// @notice The stake token.
@@ -176,6 +254,9 @@ interface INodeRegistry {
     /// @notice Seconds between a thaw and its withdrawal.
     function unbonding() external view returns (uint40);
 
+    /// @notice Where burned stake goes.
+    function BURN_ADDRESS() external view returns (address);
+
     /// @notice Service bit: keeps messages.
     function STORE() external view returns (uint32);
 
@@ -184,7 +265,4 @@ interface INodeRegistry {
 
     /// @notice Service bit: keeps larger data for longer.
     function LEASE() external view returns (uint32);
-
-    /// @notice The EIP-712 domain separator.
-    function DOMAIN_SEPARATOR() external view returns (bytes32);
 }

@@ -12,7 +12,7 @@ import {Receipts} from "./Receipts.sol";
 /// @title Channels
 /// @dev Invariants are numbered as in tests/invariants/README.md. Every entry point that changes state is guarded
 /// against reentrancy as a whole, because any token, good or bad, may be named.
-contract Channels is Credits {
+contract Channels is IChannels, Credits {
     using Receipts for Receipts.Template;
 
     /// @dev What a claim reads and writes: one slot.
@@ -268,11 +268,6 @@ contract Channels is Credits {
     /// @inheritdoc IChannels
     function hashTopUp(TopUp calldata action) public pure returns (bytes32) {
         return keccak256(abi.encode(TOP_UP_TYPEHASH, action));
-    }
-
-    /// @inheritdoc IChannels
-    function DOMAIN_SEPARATOR() external view returns (bytes32) {
-        return _domainSeparatorV4();
     }
 
     // ------------------------------------------------------------------------------------------------------------

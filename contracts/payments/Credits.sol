@@ -8,12 +8,11 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 
-import {IChannels} from "../interfaces/IChannels.sol";
+import {ICredits} from "../interfaces/ICredits.sol";
 
-/// @title What the contract owes, and payments that nobody can block
-/// @dev A payment that the token refuses becomes a credit of its receiver, so that a receiver who cannot be paid (a
-/// denylisted address, say) stands in nobody else's way.
-abstract contract Credits is IChannels, EIP712, ReentrancyGuardTransient {
+/// @title What a contract owes, and payments that nobody can block
+/// @dev The base of every contract that pays: it brings the EIP-712 domain and the reentrancy guard along.
+abstract contract Credits is ICredits, EIP712, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 
     bytes32 private constant WITHDRAW_CREDIT_TYPEHASH =
@@ -30,12 +29,12 @@ abstract contract Credits is IChannels, EIP712, ReentrancyGuardTransient {
     // Entry points
     // ------------------------------------------------------------------------------------------------------------
 
-    /// @inheritdoc IChannels
+    /// @inheritdoc ICredits
     function withdrawCredit(address token, address to) external nonReentrant {
         _withdrawCredit(msg.sender, token, to);
     }
 
-    /// @inheritdoc IChannels
+    /// @inheritdoc ICredits
     function withdrawCreditFor(
         address owner,
         address token,
@@ -49,9 +48,14 @@ abstract contract Credits is IChannels, EIP712, ReentrancyGuardTransient {
         _withdrawCredit(owner, token, to);
     }
 
-    /// @inheritdoc IChannels
+    /// @inheritdoc ICredits
     function credit(address owner, address token) external view returns (uint256) {
         return _credits[owner][token];
+    }
+
+    /// @inheritdoc ICredits
+    function DOMAIN_SEPARATOR() external view returns (bytes32) {
+        return _domainSeparatorV4();
     }
 
     // ------------------------------------------------------------------------------------------------------------
@@ -68,13 +72,17 @@ abstract contract Credits is IChannels, EIP712, ReentrancyGuardTransient {
         emit Credited(to, token, amount);
     }
 
-    function _withdrawCredit(address owner, address token, address to) private {
-        if (to == address(0) || to == token || to == address(this)) revert InvalidReceiver(to);
+    function _withdrawCredit(address owner, address token, address to) internal {
+        _requireReceiver(token, to);
         uint256 amount = _credits[owner][token];
         if (amount == 0) revert NothingToWithdraw(owner, token);
         _credits[owner][token] = 0;
         emit CreditWithdrawn(owner, token, to, amount);
         IERC20(token).safeTransfer(to, amount);
+    }
+
+    function _requireReceiver(address token, address to) internal view {
+        if (to == address(0) || to == token || to == address(this)) revert InvalidReceiver(to);
     }
 
     // ------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from eth_typing import ChecksumAddress
 
 from waypost.chain.blocks import Event, Log
 from waypost.chain.connection import BlockId, Call
-from waypost.chain.contract import Contract
+from waypost.chain.credits import Credits, signature_bytes
 from waypost.chain.token import NO_PERMIT, Permit
 from waypost.protocol.eip712 import Domain, channels_domain
 from waypost.protocol.openings import (
@@ -19,7 +19,6 @@ from waypost.protocol.openings import (
     SignedOpening,
     StartClose,
     TopUp,
-    WithdrawCredit,
 )
 from waypost.protocol.receipts import SignedReceipt
 from waypost.protocol.signatures import Signature, checksum
@@ -106,30 +105,11 @@ class Closed(Event):
     refund: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credited(Event):
-    """The token refused a transfer to `owner`, who can withdraw the amount."""
-
-    owner: ChecksumAddress
-    token: ChecksumAddress
-    amount: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreditWithdrawn(Event):
-    """`owner` withdrew its whole credit to `to`."""
-
-    owner: ChecksumAddress
-    token: ChecksumAddress
-    to: ChecksumAddress
-    amount: int
-
-
-class Channels(Contract):
+class Channels(Credits):
     """Reads raise RpcUnreachable, RpcFailed or WrongContract; calls send nothing."""
 
     artifact = "Channels"
-    events = (Opened, ToppedUp, Claimed, CloseStarted, Closed, Credited, CreditWithdrawn)
+    events = (Opened, ToppedUp, Claimed, CloseStarted, Closed, *Credits.events)
 
     def domain(self) -> Domain:
         """The EIP-712 domain of receipts, openings and closes."""
@@ -158,10 +138,6 @@ class Channels(Contract):
         found = await self._read("channelsOf", payee, token, list(signers), block=block)
         return [_state(fields) for fields in found]
 
-    async def credit(self, owner: ChecksumAddress, token: ChecksumAddress) -> int:
-        """What `owner` can withdraw after refused transfers."""
-        return int(await self._read("credit", owner, token))
-
     async def close_delays(self) -> tuple[int, int]:
         """The shortest and the longest close delay that an opening may have."""
         return int(await self._read("minCloseDelay")), int(await self._read("maxCloseDelay"))
@@ -185,7 +161,7 @@ class Channels(Contract):
         permit: Permit = NO_PERMIT,
     ) -> Call:
         """By anybody, with the payer's signature of the opening; `bytes` for contract wallets."""
-        signature = _bytes(payer_signature)
+        signature = signature_bytes(payer_signature)
         return self._call("openFor", *_opening(opening), signature, permit.to_abi())
 
     def open_with_authorization(self, opening: SignedOpening, authorization: Authorization) -> Call:
@@ -206,7 +182,7 @@ class Channels(Contract):
         self, top_up: TopUp, payer_signature: Signature | bytes, permit: Permit = NO_PERMIT
     ) -> Call:
         """By anybody, with the signature of whoever pays."""
-        signature = _bytes(payer_signature)
+        signature = signature_bytes(payer_signature)
         return self._call("topUpFor", top_up.to_abi(), signature, permit.to_abi())
 
     def top_up_with_authorization(self, top_up: TopUp, authorization: Authorization) -> Call:
@@ -227,7 +203,7 @@ class Channels(Contract):
 
     def start_close_for(self, start: StartClose, payer_signature: Signature | bytes) -> Call:
         """By anybody, with the payer's signature."""
-        return self._call("startCloseFor", *start.to_abi(), _bytes(payer_signature))
+        return self._call("startCloseFor", *start.to_abi(), signature_bytes(payer_signature))
 
     def finish_close(self, payee: ChecksumAddress, token: ChecksumAddress, signer: ChecksumAddress) -> Call:
         """By anybody, once the close delay is over."""
@@ -242,17 +218,7 @@ class Channels(Contract):
         """By the payee, or by anybody with its signature. A final total above what was claimed
         needs the channel signer's `receipt` for at least as much."""
         proof = receipt.to_abi() if receipt else _NO_RECEIPT
-        return self._call("close", close.to_abi(), _bytes(payee_signature), proof)
-
-    # ---- Credits ----
-
-    def withdraw_credit(self, token: ChecksumAddress, to: ChecksumAddress) -> Call:
-        """By the credit's owner."""
-        return self._call("withdrawCredit", token, to)
-
-    def withdraw_credit_for(self, withdrawal: WithdrawCredit, owner_signature: Signature | bytes) -> Call:
-        """By anybody, with the owner's signature."""
-        return self._call("withdrawCreditFor", *withdrawal.to_abi(), _bytes(owner_signature))
+        return self._call("close", close.to_abi(), signature_bytes(payee_signature), proof)
 
     def _build(self, event: type[Event], log: Log, values: dict[str, Any]) -> Event:
         if event is Claimed:
@@ -262,13 +228,6 @@ class Channels(Contract):
 
 def _opening(signed: SignedOpening) -> tuple[Any, Any]:
     return signed.opening.to_abi(), signed.signer_signature.to_abi()
-
-
-def _bytes(signature: Signature | bytes) -> bytes:
-    # Accounts sign 65 bytes r ‖ s ‖ v; contract wallets (ERC-1271) sign what they like.
-    if isinstance(signature, bytes):
-        return signature
-    return signature.r + signature.s + bytes((signature.v,))
 
 
 def _state(fields: tuple[Any, ...]) -> ChannelState:

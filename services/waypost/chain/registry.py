@@ -9,18 +9,20 @@ from eth_typing import ChecksumAddress
 
 from waypost.chain.blocks import Event
 from waypost.chain.connection import BlockId, Call
-from waypost.chain.contract import Contract
+from waypost.chain.credits import Credits
 from waypost.protocol.eip712 import Domain, registry_domain
-from waypost.protocol.signatures import Signature
+from waypost.protocol.signatures import Signature, checksum
 
+NOBODY = checksum(bytes(20))
+FOREVER = 2**40 - 1
 PAGE = 500
 """Nodes that one request asks for."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredNode:
-    """A registered node. `services` are the bits of `protocol.nodes`; `thawed_at` is 0 unless
-    stake is thawing."""
+    """A registered node. `services` are the bits of `protocol.nodes`; `stake` backs the node, `thawing` is on
+    its way out, both over all provisions."""
 
     operator: ChecksumAddress
     node_key: ChecksumAddress
@@ -29,9 +31,39 @@ class RegisteredNode:
     registered_at: int
     stake: int
     thawing: int
-    thawed_at: int
     metadata_hash: bytes
     endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provision:
+    """The part of an operator's stake that one slasher can take, or that is assigned to nobody (None).
+
+    `amount` backs promises; `thawing` does not, and can be withdrawn from `thawed_at` on (0: nothing thaws);
+    `locked` is what the slasher has set aside of both.
+    """
+
+    slasher: ChecksumAddress | None
+    amount: int
+    thawing: int
+    thawed_at: int
+    locked: int
+
+    def withdrawable(self, now: int, unbonding: int) -> int:
+        """What `withdraw` would send at Unix time `now`, with the registry's unbonding time in seconds."""
+        if not self.thawing or now < self.thawed_at:
+            return 0
+        kept = max(0, self.locked - self.amount) if now < self.thawed_at + unbonding else 0
+        return self.thawing - kept
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPeriod:
+    """Whose node key it is, valid at Unix times in [since, until); `until` is None for a current key."""
+
+    operator: ChecksumAddress
+    since: int
+    until: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +90,15 @@ class Updated(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRotated(Event):
+    """`node_key` signs for the node from now on, instead of `previous`."""
+
+    operator: ChecksumAddress
+    node_key: ChecksumAddress
+    previous: ChecksumAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Staked(Event):
     """`amount` was added, which makes `stake` in all."""
 
@@ -67,36 +108,79 @@ class Staked(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Thawing(Event):
-    """`amount` left the stake and can be withdrawn at `thawed_at`."""
+class _OfProvision(Event):
+    """Something happened to the operator's provision for `slasher` (the zero address: for nobody)."""
 
     operator: ChecksumAddress
+    slasher: ChecksumAddress
     amount: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provisioned(_OfProvision):
+    """`amount` was assigned to the slasher, which makes `provision`."""
+
+    provision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thawing(_OfProvision):
+    """`amount` backs nothing any more, and can be withdrawn at `thawed_at`."""
+
     thawed_at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ThawCancelled(Event):
-    """`amount` became stake again."""
-
-    operator: ChecksumAddress
-    amount: int
+class ThawCancelled(_OfProvision):
+    """`amount` backs promises again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Withdrawn(Event):
+class Withdrawn(_OfProvision):
     """`amount` left the registry."""
 
-    operator: ChecksumAddress
     to: ChecksumAddress
-    amount: int
 
 
-class Registry(Contract):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locked(_OfProvision):
+    """The slasher set `amount` aside, which makes `locked`."""
+
+    locked: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlocked(_OfProvision):
+    """The slasher released `amount`, which leaves `locked`."""
+
+    locked: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slashed(_OfProvision):
+    """The beneficiary was paid `amount`, and as much was burned."""
+
+    beneficiary: ChecksumAddress
+
+
+class Registry(Credits):
     """Reads raise RpcUnreachable, RpcFailed or WrongContract; calls send nothing."""
 
     artifact = "NodeRegistry"
-    events = (Registered, Updated, Staked, Thawing, ThawCancelled, Withdrawn)
+    events = (
+        Registered,
+        Updated,
+        KeyRotated,
+        Staked,
+        Provisioned,
+        Thawing,
+        ThawCancelled,
+        Withdrawn,
+        Locked,
+        Unlocked,
+        Slashed,
+        *Credits.events,
+    )
 
     def domain(self) -> Domain:
         """The EIP-712 domain of node-key possession proofs."""
@@ -119,17 +203,25 @@ class Registry(Contract):
             if cursor == 0:
                 return
 
-    async def operator_of(self, node_key: ChecksumAddress) -> ChecksumAddress | None:
-        """Whose node key this is; None if it is nobody's."""
-        operator: ChecksumAddress = await self._read("operatorOf", node_key)
-        return operator if int(operator, 16) else None
+    async def provisions(self, operator: ChecksumAddress) -> list[Provision]:
+        """All of the operator's stake: what is assigned to nobody first, then by slasher."""
+        slashers, provisions = await self._read("provisions", operator)
+        return [
+            Provision(slasher if int(slasher, 16) else None, *fields)
+            for slasher, fields in zip(slashers, provisions, strict=True)
+        ]
+
+    async def key_period(self, node_key: ChecksumAddress) -> KeyPeriod | None:
+        """Whose key this is, and when it is valid; None if nobody ever used it."""
+        operator, since, until = await self._read("keyPeriod", node_key)
+        return KeyPeriod(operator, since, None if until == FOREVER else until) if int(operator, 16) else None
 
     async def count(self) -> int:
         """How many nodes ever registered."""
         return int(await self._read("count"))
 
     async def total(self) -> int:
-        """All stake, thawing included."""
+        """All stake, thawing included; credits come on top."""
         return int(await self._read("total"))
 
     async def token(self) -> ChecksumAddress:
@@ -157,7 +249,7 @@ class Registry(Contract):
         metadata_hash: bytes = bytes(32),
     ) -> Call:
         """`key_signature` is the node key's proof of possession, `protocol.nodes.NodeKey`."""
-        proof = key_signature.r + key_signature.s + bytes((key_signature.v,))
+        proof = key_signature.to_rsv()
         return self._call("register", int(services), node_key, payout, endpoint, metadata_hash, proof)
 
     def update(
@@ -170,21 +262,43 @@ class Registry(Contract):
         """Replaces what the node offers."""
         return self._call("update", int(services), payout, endpoint, metadata_hash)
 
+    def rotate_key(self, node_key: ChecksumAddress, key_signature: Signature) -> Call:
+        """Ends the node key's period and begins that of a new one; `key_signature` as in `register`."""
+        return self._call("rotateKey", node_key, key_signature.to_rsv())
+
     def stake(self, amount: int) -> Call:
-        """Adds stake that the operator has approved."""
+        """Adds stake that the operator has approved; it is assigned to nobody."""
         return self._call("stake", amount)
 
-    def thaw(self, amount: int) -> Call:
-        """Takes stake out; restarts the unbonding time of everything that thaws."""
-        return self._call("thaw", amount)
+    def provision(self, slasher: ChecksumAddress, amount: int) -> Call:
+        """Lets `slasher` take `amount` of what is assigned to nobody."""
+        return self._call("provision", slasher, amount)
 
-    def cancel_thaw(self) -> Call:
-        """Makes everything that thaws stake again."""
-        return self._call("cancelThaw")
+    def thaw(self, amount: int, slasher: ChecksumAddress | None = None) -> Call:
+        """Takes stake out of a provision; restarts the unbonding time of everything that thaws in it."""
+        return self._call("thaw", slasher or NOBODY, amount)
 
-    def withdraw(self, to: ChecksumAddress) -> Call:
-        """Sends everything that has thawed."""
-        return self._call("withdraw", to)
+    def cancel_thaw(self, slasher: ChecksumAddress | None = None) -> Call:
+        """Makes everything that thaws in a provision back promises again."""
+        return self._call("cancelThaw", slasher or NOBODY)
+
+    def withdraw(self, to: ChecksumAddress, slasher: ChecksumAddress | None = None) -> Call:
+        """Sends everything that has thawed in a provision and is not locked."""
+        return self._call("withdraw", slasher or NOBODY, to)
+
+    # ---- Calls by a slasher ----
+
+    def lock(self, operator: ChecksumAddress, amount: int) -> Call:
+        """Sets stake aside for an obligation."""
+        return self._call("lock", operator, amount)
+
+    def unlock(self, operator: ChecksumAddress, amount: int) -> Call:
+        """Releases it; all that is locked, if that is less."""
+        return self._call("unlock", operator, amount)
+
+    def slash(self, operator: ChecksumAddress, amount: int, beneficiary: ChecksumAddress) -> Call:
+        """Takes twice the amount: half for the beneficiary, half to burn."""
+        return self._call("slash", operator, amount, beneficiary)
 
 
 def _node(fields: tuple[Any, ...]) -> RegisteredNode:

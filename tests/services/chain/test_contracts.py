@@ -16,20 +16,26 @@ from waypost.chain.channels import (
     Claimed,
     Closed,
     CloseStarted,
-    Credited,
-    CreditWithdrawn,
     Opened,
     ToppedUp,
 )
 from waypost.chain.connection import Connection
 from waypost.chain.contract import Contract
+from waypost.chain.credits import Credited, CreditWithdrawn
 from waypost.chain.embedded import FUNDED_KEYS, EmbeddedChain
 from waypost.chain.registry import (
+    KeyPeriod,
+    KeyRotated,
+    Locked,
+    Provision,
+    Provisioned,
     Registered,
     Registry,
+    Slashed,
     Staked,
     ThawCancelled,
     Thawing,
+    Unlocked,
     Updated,
     Withdrawn,
 )
@@ -251,10 +257,12 @@ async def test_the_life_of_a_node(
     (registered,) = decoded(registry, await register(registry, sender, 1, "https://one.example"))
     assert isinstance(registered, Registered)
     node_key = registered.node_key
+    node = await registry.node(sender.address)
+    assert node is not None
     assert (registered.services, registered.endpoint) == (1, "https://one.example")
     assert registered.metadata_hash == b"\7" * 32
-    assert await registry.operator_of(node_key) == sender.address
-    assert await registry.operator_of(STRANGER) is None
+    assert await registry.key_period(node_key) == KeyPeriod(sender.address, node.registered_at, None)
+    assert await registry.key_period(STRANGER) is None
 
     stake = await registry.min_stake()
     await sender.send(token.mint(sender.address, stake))
@@ -284,6 +292,55 @@ async def test_the_life_of_a_node(
     (withdrawn,) = decoded(registry, await sender.send(registry.withdraw(STRANGER)))
     assert isinstance(withdrawn, Withdrawn)
     assert await token.balance_of(STRANGER) == stake
+
+
+async def test_a_node_key_is_rotated(sender: Sender, registry: Registry) -> None:
+    (registered,) = decoded(registry, await register(registry, sender, 1, "https://one.example"))
+    assert isinstance(registered, Registered)
+    new_key = keccak(b"the next key")
+    proof = NodeKey(sender.address, address_of(new_key)).sign(registry.domain(), new_key)
+    (rotated,) = decoded(registry, await sender.send(registry.rotate_key(address_of(new_key), proof)))
+    assert isinstance(rotated, KeyRotated)
+    assert (rotated.node_key, rotated.previous) == (address_of(new_key), registered.node_key)
+    old = await registry.key_period(rotated.previous)
+    new = await registry.key_period(rotated.node_key)
+    assert old is not None
+    assert new is not None
+    assert (old.until, new.until) == (new.since, None)
+
+
+async def test_a_provision_is_locked_slashed_and_left(
+    chain: EmbeddedChain, connection: Connection, sender: Sender, registry: Registry, token: Token
+) -> None:
+    slasher = Sender(connection, FUNDED_KEYS[1])
+    await register(registry, sender, 1, "https://one.example")
+    await sender.send(token.mint(sender.address, 100))
+    await sender.send(token.approve(registry.address, 100))
+    await sender.send(registry.stake(100))
+    steps = (
+        (sender, registry.provision(slasher.address, 60), Provisioned),
+        (slasher, registry.lock(sender.address, 20), Locked),
+        (slasher, registry.slash(sender.address, 5, STRANGER), Slashed),
+        (sender, registry.thaw(40, slasher.address), Thawing),
+        (sender, registry.cancel_thaw(slasher.address), ThawCancelled),
+        (sender, registry.thaw(50, slasher.address), Thawing),
+        (slasher, registry.unlock(sender.address, 4), Unlocked),
+    )
+    for who, call, kind in steps:
+        (event,) = decoded(registry, await who.send(call))
+        assert isinstance(event, kind)
+        assert (event.operator, event.slasher) == (sender.address, slasher.address)
+    free, provision = await registry.provisions(sender.address)
+    assert free == Provision(None, 40, 0, 0, 0)
+    assert provision == Provision(slasher.address, 0, 50, provision.thawed_at, 16)
+    assert await token.balance_of(STRANGER) == 5
+
+    now, unbonding = provision.thawed_at, await registry.unbonding()
+    assert [provision.withdrawable(at, unbonding) for at in (now - 1, now, now + unbonding)] == [0, 34, 50]
+    await ask(chain.url, "evm_increaseTime", unbonding)
+    (withdrawn,) = decoded(registry, await sender.send(registry.withdraw(STRANGER, slasher.address)))
+    assert isinstance(withdrawn, Withdrawn)
+    assert withdrawn.amount == 34
 
 
 async def test_nodes_are_listed_page_by_page(

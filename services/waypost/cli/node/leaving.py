@@ -11,7 +11,7 @@ import typer
 from eth_typing import ChecksumAddress
 
 from waypost.chain.connection import Call, Connection, connect
-from waypost.chain.registry import RegisteredNode, Registry
+from waypost.chain.registry import Provision, Registry
 from waypost.chain.token import Token
 from waypost.chain.transactions import Sender
 from waypost.cli.amounts import Unit
@@ -30,21 +30,42 @@ POLL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How far an exit has come; amounts in base units, `thawed_at` in Unix seconds (0: nothing thaws)."""
+    """How far an exit has come; amounts in base units, times in Unix seconds and seconds."""
 
-    stake: int
-    thawing: int
-    thawed_at: int
+    provisions: tuple[Provision, ...]
+    unbonding: int
     now: int
+
+    @property
+    def stake(self) -> int:
+        """What still backs promises."""
+        return sum(provision.amount for provision in self.provisions)
+
+    @property
+    def thawing(self) -> int:
+        """What is on its way out."""
+        return sum(provision.thawing for provision in self.provisions)
+
+    @property
+    def withdrawable(self) -> int:
+        """What can leave now."""
+        return sum(provision.withdrawable(self.now, self.unbonding) for provision in self.provisions)
+
+    @property
+    def next_at(self) -> int:
+        """When more of what thaws can leave, at the latest; 0 if nothing waits."""
+        waiting = [p for p in self.provisions if p.thawing > p.withdrawable(self.now, self.unbonding)]
+        times = (p.thawed_at + (self.unbonding if self.now >= p.thawed_at else 0) for p in waiting)
+        return min(times, default=0)
 
     @property
     def next(self) -> str:
         """ "thaw", "wait", "withdraw" or "done"."""
         if self.stake:
             return "thaw"
-        if not self.thawing:
-            return "done"
-        return "wait" if self.now < self.thawed_at else "withdraw"
+        if self.withdrawable:
+            return "withdraw"
+        return "wait" if self.thawing else "done"
 
 
 @examples("waypost node exit --dry-run", "waypost node exit --yes --wait", "waypost node exit --to 0x… --yes")
@@ -82,14 +103,20 @@ def leave(
                 found = await _look(connection, registry, config.operator)
                 match found.next:
                     case "thaw":
-                        await _send(
-                            sender, registry.thaw(found.stake), f"Thawing {unit.show(found.stake)}", out
-                        )
+                        for provision in found.provisions:
+                            if provision.amount:
+                                words = f"Thawing {unit.show(provision.amount)}"
+                                call = registry.thaw(provision.amount, provision.slasher)
+                                await _send(sender, call, words, out)
                         await _claim(folder, password_file, out)
                     case "withdraw":
                         await _claim(folder, password_file, out)
-                        words = f"Withdrawing {unit.show(found.thawing)} to {receiver}"
-                        await _send(sender, registry.withdraw(receiver), words, out)
+                        for provision in found.provisions:
+                            if amount := provision.withdrawable(found.now, found.unbonding):
+                                words = f"Withdrawing {unit.show(amount)} to {receiver}"
+                                await _send(
+                                    sender, registry.withdraw(receiver, provision.slasher), words, out
+                                )
                     case "wait" if wait:
                         await asyncio.sleep(POLL_SECONDS)
                     case _:
@@ -100,12 +127,11 @@ def leave(
 
 
 async def _look(connection: Connection, registry: Registry, operator: ChecksumAddress) -> Exit:
-    node: RegisteredNode | None = await registry.node(operator)
-    if node is None:
+    if await registry.node(operator) is None:
         raise InvalidConfig(f"{operator} is not in the registry.", operator=operator)
     # The next block carries about our time, the newest one may be old.
     now = max((await connection.head()).timestamp, int(datetime.now(UTC).timestamp()))
-    return Exit(node.stake, node.thawing, node.thawed_at, now)
+    return Exit(tuple(await registry.provisions(operator)), await registry.unbonding(), now)
 
 
 async def _send(sender: Sender, call: Call, words: str, out: Output) -> None:
@@ -137,17 +163,18 @@ def _as_json(found: Exit) -> dict[str, object]:
         "next": found.next,
         "stake": str(found.stake),
         "thawing": str(found.thawing),
-        "withdrawableAt": found.thawed_at,
+        "withdrawable": str(found.withdrawable),
+        "withdrawableAt": found.next_at,
     }
 
 
 def _as_text(found: Exit, unit: Unit) -> list[str]:
-    when = datetime.fromtimestamp(found.thawed_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    when = datetime.fromtimestamp(found.next_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     match found.next:
         case "thaw":
             return [f"{unit.show(found.stake)} are staked: to be thawed."]
         case "wait":
             return [f"{unit.show(found.thawing)} can be withdrawn at {when}: run this again then."]
         case "withdraw":
-            return [f"{unit.show(found.thawing)} have thawed and can be withdrawn."]
+            return [f"{unit.show(found.withdrawable)} have thawed and can be withdrawn."]
     return ["No stake is left in the registry."]
