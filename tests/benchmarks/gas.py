@@ -148,13 +148,31 @@ def registry_calls(book: Book, registry: Any) -> Iterator[tuple[str, int]]:
     operators.register(first, endpoint=ENDPOINT)
     registry.stake(600 * DOLLAR, {"from": first})
 
-    sender = {"from": operator}
+    sender, slasher, victim = {"from": operator}, accounts[8], accounts[9]
+    by_slasher = {"from": slasher}
     yield "registry.register", operators.register(operator, payout=accounts[5], endpoint=ENDPOINT).gas_used
     yield "registry.stake", registry.stake(600 * DOLLAR, sender).gas_used
     yield "registry.update", registry.update(3, accounts[6], ENDPOINT, b"\x0c" * 32, sender).gas_used
-    yield "registry.thaw", registry.thaw(100 * DOLLAR, sender).gas_used
+    key = fresh_key()
+    yield (
+        "registry.rotate_key",
+        registry.rotateKey(key.address, operators.prove(operator, key).packed, sender).gas_used,
+    )
+
+    yield "registry.provision.first", registry.provision(slasher, 300 * DOLLAR, sender).gas_used
+    yield "registry.provision", registry.provision(slasher, 100 * DOLLAR, sender).gas_used
+    yield "registry.lock", registry.lock(operator, 60 * DOLLAR, by_slasher).gas_used
+    yield "registry.unlock", registry.unlock(operator, 20 * DOLLAR, by_slasher).gas_used
+    registry.slash(
+        operator, DOLLAR, victim, by_slasher
+    )  # the victim and the burn address hold tokens from now on
+    yield "registry.slash", registry.slash(operator, 20 * DOLLAR, victim, by_slasher).gas_used
+    yield "registry.thaw", registry.thaw(slasher, 100 * DOLLAR, sender).gas_used
+    yield "registry.cancel_thaw", registry.cancelThaw(slasher, sender).gas_used
+    registry.thaw(slasher, 100 * DOLLAR, sender)
+    yield "registry.slash.thawing", registry.slash(operator, 20 * DOLLAR, victim, by_slasher).gas_used
     chain.sleep(UNBONDING)
-    yield "registry.withdraw", registry.withdraw(operator, sender).gas_used
+    yield "registry.withdraw", registry.withdraw(slasher, operator, sender).gas_used
 
 
 def test_gas(book: Book, NodeRegistry: Any) -> None:

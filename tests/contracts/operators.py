@@ -12,6 +12,9 @@ MIN_STAKE = 500 * DOLLAR
 UNBONDING = 40 * 86400
 
 STORE, RELAY, LEASE = 1, 2, 4
+NOBODY = "0x" + "00" * 20
+BURNED = "0x000000000000000000000000000000000000dEaD"
+FOREVER = 2**40 - 1
 ENDPOINT = "https://one.example:8443"
 METADATA = b"\x0a" * 32
 
@@ -53,3 +56,7 @@ class Operators:
     def node(self, operator: Any) -> dict[str, Any]:
         """The operator's node as the registry reports it."""
         return self.registry.node(operator).dict()
+
+    def provision(self, operator: Any, slasher: Any = NOBODY) -> dict[str, int]:
+        """What the operator has provisioned to the slasher: amount, thawing, thawedAt, locked."""
+        return self.registry.provisionOf(operator, slasher).dict()

@@ -196,4 +196,4 @@ def test_node_key(registry, NodeRegistry, vector):
     placed.register(
         1, vector.signer, operator, "https://node.example", 0, vector.signature.packed, {"from": operator}
     )
-    assert placed.operatorOf(vector.signer) == operator
+    assert placed.keyPeriod(vector.signer)[0] == operator

@@ -30,6 +30,19 @@ def staked(operators: Operators, operator: Any) -> Any:
     return operators.registry
 
 
+@pytest.fixture(scope="module")
+def slasher() -> Any:
+    """A service contract, as far as the registry can tell."""
+    return accounts[6]
+
+
+@pytest.fixture
+def provisioned(staked: Any, operator: Any, slasher: Any) -> Any:
+    """The registry, where 400 of the operator's 1,000 dollars are provisioned to the slasher."""
+    staked.provision(slasher, 400 * DOLLAR, {"from": operator})
+    return staked
+
+
 @pytest.fixture
 def other(NodeRegistry: Any, operator: Any) -> Any:
     """Deploys a registry with a token of another kind, where the operator is registered."""

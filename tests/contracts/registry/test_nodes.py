@@ -5,7 +5,7 @@ from brownie import ZERO_ADDRESS, accounts
 
 from channel_ledger import DOLLAR
 from errors import reverts
-from operators import LEASE, RELAY, STORE
+from operators import LEASE, NOBODY, RELAY, STORE
 
 EVERYBODY = 2**256 - 1
 
@@ -79,9 +79,9 @@ def test_nobody_registered(operators):
 
 
 def test_thawing_takes_a_node_off_the_list(operators, listed):
-    operators.registry.thaw(1, {"from": listed[0]})
+    operators.registry.thaw(NOBODY, 1, {"from": listed[0]})
     assert listed[0] not in who(operators.registry.nodes(STORE, 0, 100)[0])
-    operators.registry.cancelThaw({"from": listed[0]})
+    operators.registry.cancelThaw(NOBODY, {"from": listed[0]})
     assert listed[0] in who(operators.registry.nodes(STORE, 0, 100)[0])
 
 

@@ -5,7 +5,7 @@ from brownie import ZERO_ADDRESS
 
 from channel_ledger import fresh_key
 from errors import reverts
-from operators import ENDPOINT, METADATA, RELAY, STORE
+from operators import ENDPOINT, FOREVER, METADATA, RELAY, STORE
 
 
 def test_registers(operators, operator, stranger):
@@ -19,11 +19,10 @@ def test_registers(operators, operator, stranger):
         "registeredAt": tx.timestamp,
         "stake": 0,
         "thawing": 0,
-        "thawedAt": 0,
         "metadataHash": "0x" + METADATA.hex(),
         "endpoint": ENDPOINT,
     }
-    assert operators.registry.operatorOf(node_key.address) == operator
+    assert operators.registry.keyPeriod(node_key.address) == (operator, tx.timestamp, FOREVER)
     assert operators.registry.count() == 1
     assert dict(tx.events["Registered"]) == {
         "operator": operator,
@@ -37,7 +36,6 @@ def test_registers(operators, operator, stranger):
 
 def test_nobody_is_registered_before(operators, operator):
     assert operators.node(operator)["operator"] == ZERO_ADDRESS
-    assert operators.registry.operatorOf(fresh_key().address) == ZERO_ADDRESS
 
 
 def test_refuses_an_operator_twice(operators, operator):

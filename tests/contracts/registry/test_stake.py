@@ -2,6 +2,7 @@
 
 from channel_ledger import DOLLAR
 from errors import REENTRANT_CALL, reverts
+from operators import NOBODY
 
 MAX = 2**96 - 1
 
@@ -10,6 +11,7 @@ def test_adds_to_the_stake(staked, operators, operator):
     tx = staked.stake(5 * DOLLAR, {"from": operator})
     assert operators.node(operator)["stake"] == 1_005 * DOLLAR
     assert operators.token.balanceOf(staked) == staked.total() == 1_005 * DOLLAR
+    assert operators.provision(operator)["amount"] == 1_005 * DOLLAR
     assert dict(tx.events["Staked"]) == {"operator": operator, "amount": 5 * DOLLAR, "stake": 1_005 * DOLLAR}
 
 
@@ -25,12 +27,12 @@ def test_refuses_zero(staked, operator):
 
 def test_fills_to_the_largest_stake_thawing_included(staked, operators, operator):
     operators.token.mint(operator, 2**97, {"from": operator})
-    staked.thaw(400 * DOLLAR, {"from": operator})
+    staked.thaw(NOBODY, 400 * DOLLAR, {"from": operator})
     room = MAX - 1_000 * DOLLAR
     with reverts("AmountOutOfRange", room + 1, room):
         staked.stake(room + 1, {"from": operator})
     staked.stake(room, {"from": operator})
-    staked.cancelThaw({"from": operator})
+    staked.cancelThaw(NOBODY, {"from": operator})
     assert operators.node(operator)["stake"] == staked.total() == MAX
 
 

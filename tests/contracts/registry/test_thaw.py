@@ -1,70 +1,100 @@
-"""NodeRegistry.thaw and cancelThaw: stake on its way out, and back."""
+"""NodeRegistry.thaw and cancelThaw: stake on its way out of a provision, and back."""
 
+import pytest
 from brownie import chain
 
 from anvil import next_block_at
 from channel_ledger import DOLLAR
 from errors import reverts
-from operators import UNBONDING
+from operators import NOBODY, UNBONDING
 
 
-def test_stops_being_stake_at_once(staked, operators, operator):
-    tx = staked.thaw(300 * DOLLAR, {"from": operator})
+@pytest.fixture(params=["unassigned", "provisioned"])
+def whose(request, provisioned, slasher):
+    """The operator has 600 dollars that are assigned to nobody, and 400 for the slasher."""
+    return NOBODY if request.param == "unassigned" else slasher
+
+
+def test_stops_backing_at_once(provisioned, operators, operator, whose):
+    before = operators.provision(operator, whose)["amount"]
+    tx = provisioned.thaw(whose, 300 * DOLLAR, {"from": operator})
+    thawed_at = tx.timestamp + UNBONDING
+    assert operators.provision(operator, whose) == {
+        "amount": before - 300 * DOLLAR,
+        "thawing": 300 * DOLLAR,
+        "thawedAt": thawed_at,
+        "locked": 0,
+    }
     node = operators.node(operator)
     assert (node["stake"], node["thawing"]) == (700 * DOLLAR, 300 * DOLLAR)
-    assert node["thawedAt"] == tx.timestamp + UNBONDING
-    assert staked.total() == 1_000 * DOLLAR
+    assert provisioned.total() == 1_000 * DOLLAR
     assert dict(tx.events["Thawing"]) == {
         "operator": operator,
+        "slasher": whose,
         "amount": 300 * DOLLAR,
-        "thawedAt": tx.timestamp + UNBONDING,
+        "thawedAt": thawed_at,
     }
 
 
-def test_thawing_more_restarts_the_clock(staked, operators, operator):
-    staked.thaw(300 * DOLLAR, {"from": operator})
+def test_thawing_more_restarts_the_clock(provisioned, operators, operator, whose):
+    provisioned.thaw(whose, 300 * DOLLAR, {"from": operator})
     next_block_at(chain.time() + 1_000)
-    tx = staked.thaw(100 * DOLLAR, {"from": operator})
-    node = operators.node(operator)
-    assert (node["thawing"], node["thawedAt"]) == (400 * DOLLAR, tx.timestamp + UNBONDING)
+    tx = provisioned.thaw(whose, 100 * DOLLAR, {"from": operator})
+    provision = operators.provision(operator, whose)
+    assert (provision["thawing"], provision["thawedAt"]) == (400 * DOLLAR, tx.timestamp + UNBONDING)
 
 
-def test_thaws_all(staked, operators, operator):
-    staked.thaw(1_000 * DOLLAR, {"from": operator})
-    assert operators.node(operator)["stake"] == 0
+def test_each_provision_has_its_clock(provisioned, operators, operator, slasher):
+    first = provisioned.thaw(slasher, 100 * DOLLAR, {"from": operator}).timestamp
+    next_block_at(first + 1_000)
+    provisioned.thaw(NOBODY, 100 * DOLLAR, {"from": operator})
+    assert operators.provision(operator, slasher)["thawedAt"] == first + UNBONDING
+    assert operators.provision(operator)["thawedAt"] == first + 1_000 + UNBONDING
 
 
-def test_refuses_more_than_the_stake(staked, operator):
-    with reverts("AmountOutOfRange", 1_000 * DOLLAR + 1, 1_000 * DOLLAR):
-        staked.thaw(1_000 * DOLLAR + 1, {"from": operator})
-
-
-def test_refuses_what_thaws_already(staked, operator):
-    staked.thaw(1_000 * DOLLAR, {"from": operator})
+def test_refuses_more_than_backs(provisioned, operators, operator, whose):
+    most = operators.provision(operator, whose)["amount"]
+    with reverts("AmountOutOfRange", most + 1, most):
+        provisioned.thaw(whose, most + 1, {"from": operator})
+    provisioned.thaw(whose, most, {"from": operator})
     with reverts("AmountOutOfRange", 1, 0):
-        staked.thaw(1, {"from": operator})
+        provisioned.thaw(whose, 1, {"from": operator})
 
 
-def test_refuses_zero(staked, operator):
+def test_refuses_zero(provisioned, operator, whose):
     """Which would only move the clock."""
     with reverts("ZeroAmount"):
-        staked.thaw(0, {"from": operator})
+        provisioned.thaw(whose, 0, {"from": operator})
 
 
-def test_refuses_strangers(staked, stranger):
-    with reverts("NotRegistered", stranger):
-        staked.thaw(1, {"from": stranger})
+def test_strangers_have_nothing(provisioned, stranger, slasher, whose):
+    for caller in (stranger, slasher):
+        with reverts("AmountOutOfRange", 1, 0):
+            provisioned.thaw(whose, 1, {"from": caller})
 
 
-def test_cancel_makes_it_stake_again(staked, operators, operator):
-    before = operators.node(operator)
-    staked.thaw(300 * DOLLAR, {"from": operator})
-    tx = staked.cancelThaw({"from": operator})
-    assert operators.node(operator) == before
-    assert dict(tx.events["ThawCancelled"]) == {"operator": operator, "amount": 300 * DOLLAR}
+def test_locked_stake_may_thaw(provisioned, operators, operator, slasher):
+    """It waits, and stays locked."""
+    provisioned.lock(operator, 400 * DOLLAR, {"from": slasher})
+    provisioned.thaw(slasher, 400 * DOLLAR, {"from": operator})
+    provision = operators.provision(operator, slasher)
+    assert (provision["thawing"], provision["locked"]) == (400 * DOLLAR, 400 * DOLLAR)
 
 
-def test_cancel_refuses_if_nothing_thaws(staked, operator, stranger):
-    for caller in (operator, stranger):
-        with reverts("NothingThawing", caller):
-            staked.cancelThaw({"from": caller})
+def test_cancel_makes_it_back_promises_again(provisioned, operators, operator, whose):
+    before = operators.node(operator), operators.provision(operator, whose)
+    provisioned.thaw(whose, 300 * DOLLAR, {"from": operator})
+    tx = provisioned.cancelThaw(whose, {"from": operator})
+    assert (operators.node(operator), operators.provision(operator, whose)) == before
+    assert dict(tx.events["ThawCancelled"]) == {
+        "operator": operator,
+        "slasher": whose,
+        "amount": 300 * DOLLAR,
+    }
+
+
+def test_cancel_refuses_if_nothing_thaws(provisioned, operator, stranger, slasher):
+    provisioned.thaw(NOBODY, 1, {"from": operator})
+    for caller, whose in ((operator, slasher), (stranger, NOBODY)):
+        with reverts("NothingThawing", caller, whose):
+            provisioned.cancelThaw(whose, {"from": caller})
