@@ -125,6 +125,10 @@ class Accounts:
         accounts = [account for account in self._live(connection) if account.claimable]
         return sorted(accounts, key=lambda a: (a.closes_at or float("inf"), -a.claimable))
 
+    def unclaimed(self, connection: sqlite3.Connection) -> list[ChannelAccount]:
+        """Accounts with receipts for more than was claimed, whatever the books say of their deposits."""
+        return [account for account in self._live(connection) if account.paid > account.claimed]
+
     def save(self, connection: sqlite3.Connection, account: ChannelAccount) -> None:
         """Stores paid, spent, signature and freeze: the part that the chain has no say in."""
         connection.execute(

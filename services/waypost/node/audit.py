@@ -44,12 +44,12 @@ class Audit:
         await self._loop.run()
 
     async def check(self) -> None:
-        """Compares every channel with money to claim, as of the last block in the books.
+        """Compares every channel with an unclaimed receipt, as of the last block in the books.
 
         Raises BooksDisagree, and has sync read the chain again; or a ChainError.
         """
         head, accounts = await self._db.read(
-            lambda connection: (blocks.head(connection), self._ledger.accounts.claimable(connection))
+            lambda connection: (blocks.head(connection), self._ledger.accounts.unclaimed(connection))
         )
         if head is None:
             return
@@ -74,6 +74,10 @@ class Audit:
 
 
 def _agree(account: ChannelAccount, state: ChannelState) -> bool:
+    if not account.opened_block:  # never opened, or a reorg undid it
+        return state.status is ChannelStatus.NONE
+    if account.paid > account.deposited and state.deposited > account.deposited:
+        return False  # no receipt is taken above the deposit: the books had more, and lost it
     ending = account.status if account.status in (Status.CLOSING, Status.CLOSED) else None
     opened = state.status is not ChannelStatus.NONE
     return opened and ending is _ENDING.get(state.status) and account.claimed == state.claimed

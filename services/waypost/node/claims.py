@@ -14,7 +14,7 @@ from waypost.chain.channels import Channels
 from waypost.errors import ClaimPaysNothing
 from waypost.node import transactions
 from waypost.node.accounts import ChannelAccount
-from waypost.node.backends.schema import read_meta, write_meta
+from waypost.node.backends.schema import find_meta, write_meta
 from waypost.node.backends.sqlite import Database
 from waypost.node.claim_plan import Market, Plan, is_urgent, plan, worthwhile
 from waypost.node.ledger import Ledger
@@ -208,10 +208,7 @@ def _recording(value: int, receipts: int) -> Callable[[sqlite3.Connection, int],
 
 
 def _waiting_since(connection: sqlite3.Connection) -> int | None:
-    try:
-        return int(read_meta(connection, _WAITING_SINCE) or 0) or None
-    except KeyError:
-        return None
+    return int(find_meta(connection, _WAITING_SINCE) or 0) or None
 
 
 def _recent(connection: sqlite3.Connection, limit: int) -> list[ClaimRecord]:

@@ -60,6 +60,7 @@ class Outbox:
         self._sent_at: dict[bytes, int] = {}
         self._doubts: dict[int, int] = {}
         self._undone = False
+        self._adopted = False
         self._needed = 0
         self._funds = Faults("gas_account")
         self._delivery = Faults("broadcast")
@@ -76,6 +77,7 @@ class Outbox:
         Raises InsufficientFunds, RpcUnreachable or RpcFailed, and has then stored and sent nothing.
         """
         async with self._lock:
+            await self._adopt()
             fees = _reasonable(await self._sender.fees(), urgent=draft.urgent)
             waiting = await self._db.read(transactions.sent)
             reserved = sum(transaction.gas * transaction.newest.max_fee for transaction in waiting)
@@ -114,6 +116,7 @@ class Outbox:
         Raises a ChainError.
         """
         async with self._lock:
+            await self._adopt()
             waiting = await self._db.read(transactions.sent)
             unmined = [transaction for transaction in waiting if not await self._conclude(transaction)]
             self._forget_all_but(unmined)
@@ -154,6 +157,15 @@ class Outbox:
         self._undone = True  # this is the writer's thread: `follow` does the rest
 
     # ---- Steps ----
+
+    async def _adopt(self) -> None:
+        """The first thing that a process does: the operator may have given the node another gas account."""
+        if self._adopted:
+            return
+        account = self._sender.address
+        if await self._db.write(lambda connection: transactions.adopt(connection, account)):
+            log.warning("gas_account_changed", account=account)
+        self._adopted = True
 
     async def _conclude(self, transaction: Transaction) -> bool:
         """Whether it is mined. Noted only once its block was applied, unless an event said so before."""

@@ -9,6 +9,11 @@ from typing import Any
 from eth_typing import ChecksumAddress, HexAddress, HexStr
 
 from waypost.chain.connection import Call
+from waypost.node.backends.schema import find_meta, write_meta
+
+_ACCOUNT = "gas_account"
+_ANOTHERS = "transactions_of_another_account"
+"""Facts of the database: whose the transactions are, and the last id of those that another account signed."""
 
 
 class State(StrEnum):
@@ -128,10 +133,27 @@ def sent(connection: sqlite3.Connection) -> list[Transaction]:
     return [_transaction(connection, row) for row in rows.fetchall()]
 
 
+def adopt(connection: sqlite3.Connection, account: ChecksumAddress) -> bool:
+    """Makes `account` the one whose transactions these are; False if it was before.
+
+    What another account signed counts as lost, unless the chain says later that it was mined after all.
+    """
+    previous = find_meta(connection, _ACCOUNT)
+    if previous == account:
+        return False
+    if previous is not None:
+        connection.execute("UPDATE transactions SET state = ? WHERE state = ?", (State.LOST, State.SENT))
+        highest = connection.execute("SELECT max(id) AS id FROM transactions").fetchone()["id"]
+        write_meta(connection, _ANOTHERS, str(highest or 0))
+    write_meta(connection, _ACCOUNT, account)
+    return previous is not None
+
+
 def next_nonce(connection: sqlite3.Connection) -> int:
     """The nonce after the highest that a transaction of ours has, or had when it was mined."""
     row = connection.execute(
-        "SELECT max(nonce) AS highest FROM transactions WHERE state <> ?", (State.LOST,)
+        "SELECT max(nonce) AS highest FROM transactions WHERE state <> ? AND id > ?",
+        (State.LOST, int(find_meta(connection, _ANOTHERS) or 0)),
     ).fetchone()
     return 0 if row["highest"] is None else int(row["highest"]) + 1
 

@@ -206,12 +206,13 @@ async def open_node(
     *,
     connection: Callable[[Connection], Connection] = lambda real: real,
     database: Callable[..., Database] = Database,
+    url: str = "",
     **options: Any,
 ) -> AsyncIterator[MoneyNode]:
-    """A node on its folder; the wrappers stand between it and the world."""
+    """A node on its folder; the wrappers, and what answers at `url`, stand between it and the world."""
     manifest = world.manifest
     identity = Identity(manifest.chain_id, manifest.channels, manifest.registry, manifest.token, keys.payee)
-    async with await connect(world.url) as real:
+    async with await connect(url or world.url) as real:
         db = database(keys.folder, identity)
         try:
             yield MoneyNode(world, keys, connection(real), db, **options)

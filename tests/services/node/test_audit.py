@@ -4,8 +4,15 @@ from collections.abc import Sequence
 
 import pytest
 from eth_typing import ChecksumAddress
-from tests.services.node.money_node import PATIENT, MoneyNode, NodeKeys, assert_books_agree, open_node
-from tests.services.node.world import PRICE, World
+from tests.services.node.money_node import (
+    PATIENT,
+    MoneyNode,
+    NodeKeys,
+    assert_books_agree,
+    open_node,
+    until,
+)
+from tests.services.node.world import PRICE, Client, World
 
 from waypost.chain.blocks import Log
 from waypost.chain.connection import Connection
@@ -85,3 +92,28 @@ async def test_a_claim_that_nobody_heard_of_is_not_sent_again(world: World, keys
             await node.has_claimed(2_000_000)
         assert await world.connection.nonce(keys.gas_account) == 2
         await assert_books_agree(node)
+
+
+async def test_an_opening_that_is_forgotten_on_the_second_reading_is_found_again(
+    world: World, keys: NodeKeys
+) -> None:
+    """Books that read the chain anew, and then see less of it than before, still know what they were paid."""
+    client = await world.client(keys.payee)
+    async with open_node(world, keys, connection=Forgetful, claim=PATIENT) as node:
+        await node.serve(client, 2_000_000)
+        forget(node, True)
+        async with node.following():
+            await until(lambda: _is_forgotten(node, client))
+        await node.catch_up()
+        assert (await node.books(client)).claimable == 0
+        with pytest.raises(BooksDisagree):
+            await node.audit.check()
+        forget(node, False)
+    async with open_node(world, keys) as node, node.running():
+        await node.has_claimed(2_000_000)
+        await assert_books_agree(node)
+
+
+async def _is_forgotten(node: MoneyNode, client: Client) -> bool:
+    node.sync.start_over(node.world.start)
+    return (await node.books(client)).opened_block == 0

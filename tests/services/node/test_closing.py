@@ -111,7 +111,7 @@ async def test_no_consent_for_what_is_unknown_or_too_young(world: World, keys: N
             await node.closing.consent(client.signer)
 
 
-@pytest.mark.parametrize("key", [None, new_key("not the payee's")])
+@pytest.mark.parametrize("key", [None, new_key("not the payee's")], ids=["none", "another"])
 async def test_without_the_payees_key_there_is_no_consent(
     world: World, keys: NodeKeys, key: bytes | None
 ) -> None:

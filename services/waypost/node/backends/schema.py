@@ -139,12 +139,18 @@ def prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> N
             raise DataCorrupt(f"{path} is damaged: {problem}.", path=str(path))
 
 
-def read_meta(connection: sqlite3.Connection, key: str) -> str:
-    """One fact about the whole database. Raises KeyError."""
+def find_meta(connection: sqlite3.Connection, key: str) -> str | None:
+    """One fact about the whole database, if it is known."""
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    if row is None:
+    return None if row is None else str(row["value"])
+
+
+def read_meta(connection: sqlite3.Connection, key: str) -> str:
+    """The same of a fact that is always known. Raises KeyError."""
+    found = find_meta(connection, key)
+    if found is None:
         raise KeyError(key)
-    return str(row["value"])
+    return found
 
 
 def write_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
