@@ -62,9 +62,7 @@ contract ChannelsOpenTest is ChannelsBase {
         opening.amount = 0;
         refused(opening, abi.encodeWithSelector(IChannels.ZeroAmount.selector));
         opening.amount = uint128(type(uint96).max) + 1;
-        refused(
-            opening, abi.encodeWithSelector(IChannels.AmountOutOfRange.selector, opening.amount, type(uint96).max)
-        );
+        refused(opening, abi.encodeWithSelector(IChannels.AmountOutOfRange.selector, opening.amount, type(uint96).max));
         opening = terms();
         opening.closeDelay = MIN_DELAY - 1;
         refused(

@@ -212,9 +212,8 @@ contract ChannelsPayTest is ChannelsBase {
     function testWithdrawsForTheOwnerOnce() external {
         token.refuse(payee, RefusingToken.Refusal.Revert);
         claim(100);
-        bytes32 typehash = keccak256(
-            "WithdrawCredit(address owner,address token,address to,bytes32 salt,uint40 deadline)"
-        );
+        bytes32 typehash =
+            keccak256("WithdrawCredit(address owner,address token,address to,bytes32 salt,uint40 deadline)");
         bytes32 digest =
             typed(domain(), keccak256(abi.encode(typehash, payee, token, thief, bytes32(uint256(5)), START)));
         bytes memory ownerSig = signature(PAYEE_KEY, digest);
