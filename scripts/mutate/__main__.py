@@ -19,7 +19,12 @@ EXPLAINED = ROOT / "tests/mutation/survivors.md"
 FORGE = ROOT / "node_modules/.bin/forge"
 TIMEOUT = 120.0
 TARGETS = {
-    "channels": ("payments/Channels.sol", "payments/Credits.sol", "payments/Receipts.sol", "libraries/Deposits.sol"),
+    "channels": (
+        "payments/Channels.sol",
+        "payments/Credits.sol",
+        "payments/Receipts.sol",
+        "libraries/Deposits.sol",
+    ),
     "registry": ("staking/NodeRegistry.sol", "staking/Provisions.sol"),
 }
 KILLERS = {"channels": "tests/forge/Channels*", "registry": "tests/forge/Registry*"}
@@ -27,9 +32,10 @@ KILLERS = {"channels": "tests/forge/Channels*", "registry": "tests/forge/Registr
 
 def trees() -> dict[str, dict[str, object]]:
     """The syntax tree of every contract, by path."""
-    info = ROOT / "build/mutate/trees"
-    command = [FORGE, "build", "--force", "--build-info", "--skip", "*/tests/forge/*", "--out", info]
-    subprocess.run([*command, "--build-info-path", info / "info"], cwd=ROOT, check=True, capture_output=True)
+    info = OUT / "trees"
+    command = [str(FORGE), "build", "--force", "--build-info", "--skip", "*/tests/forge/*"]
+    places = ["--out", str(info), "--build-info-path", str(info / "info")]
+    subprocess.run([*command, *places], cwd=ROOT, check=True, capture_output=True)
     newest = max((info / "info").glob("*.json"), key=lambda path: path.stat().st_mtime)
     sources = json.loads(newest.read_text())["output"]["sources"]
     return {path: source["ast"] for path, source in sources.items()}
@@ -57,11 +63,11 @@ def workshop(target: str, shard: str) -> Path:
 
 def verdict(place: Path, target: str) -> str:
     """`killed`, `survived`, `invalid` (does not compile) or `timeout` (counts as killed)."""
-    path = f"{ROOT / 'node_modules/.bin'}:{os.environ['PATH']}"
-    command = [FORGE, "test", "--fail-fast", "--match-path", KILLERS[target]]
+    environment = {**os.environ, "PATH": f"{FORGE.parent}:{os.environ['PATH']}"}
+    command = [str(FORGE), "test", "--fail-fast", "--match-path", KILLERS[target]]
     try:
         run = subprocess.run(
-            command, cwd=place, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=TIMEOUT
+            command, cwd=place, env=environment, capture_output=True, text=True, timeout=TIMEOUT
         )
     except subprocess.TimeoutExpired:
         return "timeout"
@@ -121,7 +127,8 @@ def report(target: str) -> bool:
     for file in TARGETS[target]:
         mine = [verdicts[m.id] for m in tested if m.file == f"contracts/{file}"]
         valid = [v for v in mine if v != "invalid"]
-        print(f"{file}: {len(valid) - valid.count('survived')} killed / {len(valid)}, {len(mine) - len(valid)} invalid")
+        killed, invalid = len(valid) - valid.count("survived"), len(mine) - len(valid)
+        print(f"{file}: {killed} killed / {len(valid)}, {invalid} do not compile")
     survivors = [m for m in tested if verdicts[m.id] == "survived"]
     for m in survivors:
         mark = "explained" if m.id in known else "NOT EXPLAINED"
@@ -147,7 +154,8 @@ def main() -> None:
     if not arguments.report:
         for target in targets:
             test(target, number, of, arguments.seconds)
-    if not all([report(target) for target in targets]):
+    unexplained = [target for target in targets if not report(target)]
+    if unexplained:
         sys.exit("Mutants survive that tests/mutation/survivors.md does not explain.")
 
 

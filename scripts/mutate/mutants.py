@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 BINARY = {
@@ -126,7 +127,7 @@ class Mutator:
             yield at, at + len(operator), other
 
     def _arguments(self, arguments: list[Node]) -> Iterator[tuple[int, int, str]]:
-        for left, right in zip(arguments, arguments[1:], strict=False):
+        for left, right in pairwise(arguments):
             types = [argument["typeDescriptions"].get("typeString") for argument in (left, right)]
             if types[0] == types[1]:
                 yield from self._swap(_span(left), _span(right))
