@@ -25,15 +25,15 @@ contract RegistryNodesTest is RegistryBase {
     }
 
     function testRegisters() external {
-        bytes memory keySig = proof(THIEF_KEY, thief);
+        bytes memory keySig = proof(PAYEE_KEY, thief);
         vm.expectEmit(address(registry));
-        emit INodeRegistry.Registered(thief, thief, 5, payee, "http://b", bytes32(uint256(8)));
+        emit INodeRegistry.Registered(thief, payee, 5, VICTIM, "http://b", bytes32(uint256(8)));
         vm.prank(thief);
-        registry.register(5, thief, payee, "http://b", bytes32(uint256(8)), keySig);
+        registry.register(5, payee, VICTIM, "http://b", bytes32(uint256(8)), keySig);
         INodeRegistry.Node memory node = registry.node(thief);
         eq(node.operator, thief);
-        eq(node.nodeKey, thief);
-        eq(node.payout, payee);
+        eq(node.nodeKey, payee);
+        eq(node.payout, VICTIM);
         eq(node.services, 5);
         eq(node.registeredAt, START);
         eq(uint256(node.metadataHash), 8);
@@ -42,7 +42,7 @@ contract RegistryNodesTest is RegistryBase {
         eq(registry.node(VICTIM).operator, address(0));
         vm.expectRevert(abi.encodeWithSelector(INodeRegistry.AlreadyRegistered.selector, thief));
         vm.prank(thief);
-        registry.register(5, thief, payee, "http://b", 0, keySig);
+        registry.register(5, payee, VICTIM, "http://b", 0, keySig);
     }
 
     function testRefusesOthersKeys() external {
@@ -141,6 +141,12 @@ contract RegistryNodesTest is RegistryBase {
         eq(page.length, 0);
         eq(next, 0);
         (page, next) = registry.nodes(1, 3, 1);
+        eq(page.length, 0);
+        eq(next, 0);
+        (page, next) = registry.nodes(1, 4, 1);
+        eq(page.length, 0);
+        eq(next, 0);
+        (page, next) = registry.nodes(1, 2, 2);
         eq(page.length, 0);
         eq(next, 0);
         vm.prank(operator);
