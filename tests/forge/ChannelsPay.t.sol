@@ -156,6 +156,14 @@ contract ChannelsPayTest is ChannelsBase {
         channels.close(action, "", shown);
     }
 
+    function testThePayeeTakesAllThatWasEarned() external {
+        IChannels.SignedReceipt memory shown = receipt(SIGNER_KEY, AMOUNT);
+        vm.prank(payee);
+        channels.close(closing(AMOUNT), "", shown);
+        eq(token.balanceOf(payee), AMOUNT);
+        has(AMOUNT, AMOUNT, 0, IChannels.Status.Closed);
+    }
+
     function testRefusesToCloseWhatIsNotThere() external {
         IChannels.Close memory action = closing(0);
         action.signer = thief;

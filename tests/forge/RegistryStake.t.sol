@@ -23,6 +23,8 @@ contract RegistryStakeTest is RegistryBase {
         vm.expectEmit(address(registry));
         emit INodeRegistry.Staked(operator, 5, 5);
         stake(5);
+        vm.expectEmit(address(registry));
+        emit INodeRegistry.Staked(operator, 6, 11);
         stake(6);
         eq(registry.node(operator).stake, 11);
         eq(registry.provisionOf(operator, address(0)).amount, 11);
@@ -55,6 +57,8 @@ contract RegistryStakeTest is RegistryBase {
         emit INodeRegistry.Provisioned(operator, SLASHER, 4, 4);
         vm.prank(operator);
         registry.provision(SLASHER, 4);
+        vm.expectEmit(address(registry));
+        emit INodeRegistry.Provisioned(operator, SLASHER, 6, 10);
         vm.prank(operator);
         registry.provision(SLASHER, 6);
         has(10, 0, 0, 0);
