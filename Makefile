@@ -85,7 +85,7 @@ test-contracts: install-brownie ## Run the contract tests alone
 test-services: install ## Run the Python tests alone
 	@$(BIN)/pytest $(wildcard tests/services tests/e2e) $(ARGS)
 
-mutate: install install-node ## Make small mistakes in the contracts; the tests must notice (ARGS="--only channels --shard 3/8")
+mutate: install install-node ## Make small mistakes; the tests must notice (ARGS="--only channels --shard 3/8")
 	@$(BIN)/python -m scripts.mutate $(ARGS)
 
 test-forge: install-node ## Run the fast contract tests that kill mutants
