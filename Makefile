@@ -13,6 +13,7 @@ LOCK := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes
 
 PRODUCT := $(VENV)/.installed
 CONTRACTS := .venv-brownie/.installed
+REVIEW := .venv-review/.installed
 NODE := node_modules/.installed
 
 .PHONY: help
@@ -21,10 +22,12 @@ help: ## Show this list
 
 # Environments ---------------------------------------------------------------------------------------------------------
 
-.PHONY: install install-brownie install-node
+.PHONY: install install-brownie install-review install-node
 install: $(PRODUCT) ## Install the product and its checks into .venv
 	@:
 install-brownie: $(CONTRACTS) $(NODE) ## Install Brownie into .venv-brownie, with the compiler and anvil
+	@:
+install-review: $(REVIEW) $(NODE) ## Install Slither into .venv-review
 	@:
 install-node: $(NODE) ## Install the Solidity compiler, libraries, anvil and forge from npm
 	@:
@@ -51,6 +54,12 @@ $(CONTRACTS): $(UV) requirements/brownie.txt
 	@BROWNIE_NOCOMPILE=1 $(UV) pip sync -q -p .venv-brownie --no-binary eth-brownie --no-build-isolation requirements/brownie.txt
 	@touch $@
 
+$(REVIEW): $(UV) requirements/review.txt
+	@echo "Installing Slither into .venv-review"
+	@$(UV) venv -q --clear -p $(BIN)/python .venv-review
+	@$(UV) pip sync -q -p .venv-review requirements/review.txt
+	@touch $@
+
 $(NODE): package.json package-lock.json .npmrc
 	@node -e 'process.exit(parseInt(process.version.slice(1)) < 20 ? 1 : 0)' 2>/dev/null || \
 	  { echo "The contracts need Node.js 20 or newer, with npm, on PATH (the demo and the node do not)." >&2; exit 1; }
@@ -66,7 +75,7 @@ demo: install ## Show the whole idea at work (ARGS="--json", "--keep", "--act st
 
 # Tests ----------------------------------------------------------------------------------------------------------------
 
-.PHONY: test test-contracts test-services bench
+.PHONY: test test-contracts test-services test-forge mutate bench
 test: install install-brownie ## Run every test: contracts on anvil, services, end to end
 	@scripts/run_tests.sh
 
@@ -75,6 +84,12 @@ test-contracts: install-brownie ## Run the contract tests alone
 
 test-services: install ## Run the Python tests alone
 	@$(BIN)/pytest $(wildcard tests/services tests/e2e) $(ARGS)
+
+mutate: install install-node ## Make small mistakes; the tests must notice (ARGS="--only channels --shard 3/8")
+	@$(BIN)/python -m scripts.mutate $(ARGS)
+
+test-forge: install-node ## Run the fast contract tests that kill mutants
+	@$(FORGE) test $(ARGS)
 
 bench: install ## Measure a node: receipt checks, paid and unpaid requests per second
 	@$(BIN)/python -m tests.benchmarks.throughput $(ARGS)
@@ -95,13 +110,14 @@ lock: $(UV) ## Resolve the dependencies anew into requirements/ and package-lock
 	@grep -oE '^uv==[^ ]+' requirements/uv.txt | $(LOCK) -o requirements/uv.txt -
 	@$(LOCK) $(ARGS) --group dev -o requirements/product.txt pyproject.toml
 	@$(LOCK) $(ARGS) --no-binary eth-brownie -o requirements/brownie.txt requirements/brownie.in
+	@$(LOCK) $(ARGS) -o requirements/review.txt requirements/review.in
 	@npm install --package-lock-only --loglevel=error
 
 # Checks ---------------------------------------------------------------------------------------------------------------
 
 PYTHON_SOURCES := $(wildcard services scripts tests/services tests/e2e)
 
-.PHONY: check check-python check-contracts format
+.PHONY: check check-python check-contracts slither format
 check: check-python check-contracts ## Lint, types, layers, formats; artifacts, gas and API are as committed
 
 check-python: install
@@ -111,11 +127,15 @@ check-python: install
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/export_openapi.py --check
 
-check-contracts: install install-brownie
+check-contracts: install install-brownie slither
 	$(FORGE) fmt --check
-	$(FORGE) lint --deny notes
+	$(FORGE) lint --deny notes contracts
+	$(FORGE) test
 	$(BIN)/python scripts/export_artifacts.py --check
 	scripts/check_gas.sh
+
+slither: install install-review ## Every finding of Slither is argued in docs/slither.md
+	$(BIN)/python scripts/check_slither.py
 
 format: install install-node ## Format Python and Solidity in place
 	$(BIN)/ruff check --fix
@@ -124,5 +144,5 @@ format: install install-node ## Format Python and Solidity in place
 
 .PHONY: clean
 clean: ## Remove environments, packages and everything generated that is not committed
-	rm -rf .venv .venv-brownie node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-brownie .venv-review node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find services scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

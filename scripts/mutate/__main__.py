@@ -1,0 +1,163 @@
+"""Mutation testing: makes one small mistake after the other and asks whether the tests notice.
+`python -m scripts.mutate [--only channels] [--shard 3/8]`; resumable, results are in build/mutate/."""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from scripts.mutate.mutants import Mutant, Mutator
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT = ROOT / "build/mutate"
+EXPLAINED = ROOT / "tests/mutation/survivors.md"
+FORGE = ROOT / "node_modules/.bin/forge"
+TIMEOUT = 120.0
+TARGETS = {
+    "channels": (
+        "payments/Channels.sol",
+        "payments/Credits.sol",
+        "payments/Receipts.sol",
+        "libraries/Deposits.sol",
+    ),
+    "registry": ("staking/NodeRegistry.sol", "staking/Provisions.sol"),
+}
+KILLERS = {"channels": "tests/forge/Channels*", "registry": "tests/forge/Registry*"}
+
+
+def trees() -> dict[str, dict[str, object]]:
+    """The syntax tree of every contract, by path."""
+    info = OUT / "trees"
+    command = [str(FORGE), "build", "--force", "--build-info", "--skip", "*/tests/forge/*"]
+    places = ["--out", str(info), "--build-info-path", str(info / "info")]
+    subprocess.run([*command, *places], cwd=ROOT, check=True, capture_output=True)
+    newest = max((info / "info").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    sources = json.loads(newest.read_text())["output"]["sources"]
+    return {path: source["ast"] for path, source in sources.items()}
+
+
+def mutants(target: str) -> list[Mutant]:
+    """All mutants of a target's files."""
+    by_path = trees()
+    files = [f"contracts/{name}" for name in TARGETS[target]]
+    return [m for f in files for m in Mutator(f, (ROOT / f).read_bytes()).mutants(by_path[f])]
+
+
+def workshop(target: str, shard: str) -> Path:
+    """A copy of what forge needs, for one process alone; the compiler's cache stays for the next run."""
+    place = OUT / f"work-{target}-{shard}"
+    place.mkdir(parents=True, exist_ok=True)
+    for name in ("contracts", "tests/forge"):
+        shutil.copytree(ROOT / name, place / name, dirs_exist_ok=True)
+    shutil.copy(ROOT / "foundry.toml", place)
+    for name in ("node_modules", "scripts"):
+        if not (place / name).exists():
+            (place / name).symlink_to(ROOT / name)
+    return place
+
+
+def verdict(place: Path, target: str) -> str:
+    """`killed`, `survived`, `invalid` (does not compile) or `timeout` (counts as killed)."""
+    environment = {**os.environ, "PATH": f"{FORGE.parent}:{os.environ['PATH']}"}
+    command = [str(FORGE), "test", "--fail-fast", "--match-path", KILLERS[target]]
+    try:
+        run = subprocess.run(
+            command, cwd=place, env=environment, capture_output=True, text=True, timeout=TIMEOUT
+        )
+    except subprocess.TimeoutExpired:
+        return "timeout"
+    if run.returncode == 0:
+        return "survived"
+    return "killed" if "Ran " in run.stdout else "invalid"
+
+
+def state() -> str:
+    """Names the code and its tests: results of others are not taken over."""
+    files = sorted([*ROOT.glob("contracts/**/*.sol"), *ROOT.glob("tests/forge/*.sol"), ROOT / "foundry.toml"])
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
+
+
+def test(target: str, number: int, of: int, limit: float) -> None:
+    """Judges each mutant of the shard that has no verdict yet, for at most `limit` seconds."""
+    shard = mutants(target)[number - 1 :: of]
+    log = OUT / f"{target}-{state()}.jsonl"
+    done = results(target)
+    place = workshop(target, f"{number}-{of}")
+    if verdict(place, target) != "survived":
+        sys.exit(f"The tests of {target} fail without any mutant.")
+    end = time.monotonic() + limit
+    for count, mutant in enumerate(shard, 1):
+        if mutant.id in done:
+            continue
+        if time.monotonic() > end:
+            sys.exit(f"{target}: {len(shard) - count + 1} mutants are left; run it again to go on.")
+        file = place / mutant.file
+        source = file.read_bytes()
+        file.write_bytes(mutant.apply(source))
+        result = verdict(place, target)
+        file.write_bytes(source)
+        with log.open("a") as lines:
+            lines.write(json.dumps({"id": mutant.id, "verdict": result}) + "\n")
+        print(f"{target} {count}/{len(shard)} {mutant.file}:{mutant.line} {result}", flush=True)
+
+
+def results(target: str) -> dict[str, str]:
+    """Verdicts so far, by mutant, for the code as it is."""
+    log = OUT / f"{target}-{state()}.jsonl"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return {row["id"]: row["verdict"] for row in map(json.loads, lines)}
+
+
+def explained() -> set[str]:
+    """The mutants for which the committed list says why they survive."""
+    rows = EXPLAINED.read_text().splitlines() if EXPLAINED.exists() else []
+    return {row.split("`")[1] for row in rows if row.startswith("| `") and ".sol` |" not in row}
+
+
+def report(target: str) -> bool:
+    """Prints a table and the survivors; False if one is not explained."""
+    verdicts = results(target)
+    known = explained()
+    tested = [mutant for mutant in mutants(target) if mutant.id in verdicts]
+    for file in TARGETS[target]:
+        mine = [verdicts[m.id] for m in tested if m.file == f"contracts/{file}"]
+        valid = [v for v in mine if v != "invalid"]
+        killed, invalid = len(valid) - valid.count("survived"), len(mine) - len(valid)
+        print(f"{file}: {killed} killed / {len(valid)}, {invalid} do not compile")
+    survivors = [m for m in tested if verdicts[m.id] == "survived"]
+    for m in survivors:
+        mark = "explained" if m.id in known else "NOT EXPLAINED"
+        print(f"| `{m.id}` | {m.file}:{m.line} | {flat(m.before)} → {flat(m.text)} | {mark} |")
+    return all(m.id in known for m in survivors)
+
+
+def flat(text: str) -> str:
+    """On one line."""
+    return " ".join(text.split()) or "nothing"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=TARGETS, help="mutate these contracts only")
+    parser.add_argument("--shard", default="1/1", help="n/of: every of-th mutant, from the n-th on")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long, per target")
+    parser.add_argument("--report", action="store_true", help="show what is known, test nothing")
+    arguments = parser.parse_args()
+    number, of = map(int, arguments.shard.split("/"))
+    OUT.mkdir(parents=True, exist_ok=True)
+    targets = [arguments.only] if arguments.only else list(TARGETS)
+    if not arguments.report:
+        for target in targets:
+            test(target, number, of, arguments.seconds)
+    unexplained = [target for target in targets if not report(target)]
+    if unexplained:
+        sys.exit("Mutants survive that tests/mutation/survivors.md does not explain.")
+
+
+if __name__ == "__main__":
+    main()
