@@ -75,15 +75,18 @@ demo: install ## Show the whole idea at work (ARGS="--json", "--keep", "--act st
 
 # Tests ----------------------------------------------------------------------------------------------------------------
 
-.PHONY: test test-contracts test-services test-forge mutate bench
+.PHONY: test test-contracts test-services test-forge soak mutate bench
 test: install install-brownie ## Run every test: contracts on anvil, services, end to end
 	@scripts/run_tests.sh
 
 test-contracts: install-brownie ## Run the contract tests alone
 	@$(BROWNIE) pytest $(wildcard tests/contracts tests/invariants) $(ARGS)
 
-test-services: install ## Run the Python tests alone
-	@$(BIN)/pytest $(wildcard tests/services tests/e2e) $(ARGS)
+test-services: install install-node ## Run the Python tests alone
+	@$(BIN)/pytest -n 2 --dist loadfile $(wildcard tests/e2e tests/fire tests/services) $(ARGS)
+
+soak: install install-brownie ## Kill nodes 200 times, run the machines for long (ARGS="--seed 7", "--only fire", "--fresh")
+	@$(BIN)/python scripts/soak.py $(ARGS)
 
 mutate: install install-node ## Make small mistakes; the tests must notice (ARGS="--only channels --shard 3/8")
 	@$(BIN)/python -m scripts.mutate $(ARGS)
@@ -115,7 +118,7 @@ lock: $(UV) ## Resolve the dependencies anew into requirements/ and package-lock
 
 # Checks ---------------------------------------------------------------------------------------------------------------
 
-PYTHON_SOURCES := $(wildcard services scripts tests/services tests/e2e)
+PYTHON_SOURCES := $(wildcard services scripts tests/services tests/fire tests/e2e)
 
 .PHONY: check check-python check-contracts slither format
 check: check-python check-contracts ## Lint, types, layers, formats; artifacts, gas and API are as committed

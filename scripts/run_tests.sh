@@ -15,7 +15,7 @@ run() {
 }
 
 run contracts scripts/brownie.sh pytest $(ls -d tests/contracts tests/invariants 2>/dev/null)
-run services .venv/bin/pytest --color=no tests/services $(ls -d tests/e2e 2>/dev/null)
+run services .venv/bin/pytest --color=no -n 2 --dist loadfile $(ls -d tests/e2e tests/fire 2>/dev/null) tests/services
 
 echo
 printf '%s\n' "${summaries[@]}"

@@ -1,4 +1,4 @@
-"""One anvil a module (its reorgs go wrong past a thousand blocks); tests bring their own accounts and proxy."""
+"""One anvil a module: past a thousand blocks its reorgs go wrong. Tests bring accounts and a proxy."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
