@@ -136,7 +136,7 @@ class Campaign:
             case "close" if self._staying() > 2 and (payer := self._one()):
                 payer.leaves = True
                 self.tally.closings += 1
-                await payer.client.start_close()
+                await self._start_close(payer)
             case "reorg" if not await self._ends_soon():
                 depth = self.chance.randint(1, DEEPEST)
                 await reorg(self.world.url, depth)
@@ -180,13 +180,17 @@ class Campaign:
         for payer in self.payers:
             if not payer.leaves:
                 continue
+            await self._start_close(payer)
             state = await self._state(payer)
-            if state.status is ChannelStatus.OPEN:
-                await payer.client.start_close()
-            elif state.status is ChannelStatus.CLOSING and state.closes_at <= now:
+            if state.status is ChannelStatus.CLOSING and state.closes_at <= now:
                 sender = await self.world.sender()
                 where = self.keys.payee, self.world.token.address, payer.client.signer
                 await sender.send(self.world.channels.finish_close(*where))
+
+    async def _start_close(self, payer: Payer) -> None:
+        """Unless a reorg has undone even the opening: then the node sends that again first."""
+        if (await self._state(payer)).status is ChannelStatus.OPEN:
+            await payer.client.start_close()
 
     # What must be true in the end
 

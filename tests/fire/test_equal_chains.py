@@ -86,7 +86,7 @@ async def prepared(connection: Connection, url: str) -> Chain:
 
 
 async def scenario(chain: Chain) -> tuple[list[Step], list[ChecksumAddress]]:
-    """The steps, and the signers of the channels: every way to open, pay, close, stake, slash and leave, and a few that are refused."""
+    """Every way to pay, close, stake, slash and leave, and a few that are refused; and the signers."""
     channels = Channels(chain.connection, chain.manifest.channels)
     token = Token(chain.connection, chain.manifest.token)
     domain, where = await token.domain(), (PAYEE, token.address)
