@@ -28,7 +28,7 @@ def write(path: Path, text: str, *, secret: bool = True, replace: bool = True) -
         else:
             os.link(temporary, path)  # unlike rename, fails when the name is taken
             os.unlink(temporary)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except FileExistsError:
         _discard(temporary)
         raise InvalidConfig(f"{path} exists already and is not overwritten.", path=str(path)) from None
@@ -44,7 +44,8 @@ def _unwritable(path: Path, error: OSError) -> InvalidConfig:
     return InvalidConfig(f"{path} cannot be written: {error.strerror or error}.", path=str(path))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes what was created, renamed or removed in a folder last."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -200,7 +200,7 @@ def initialise(
     (data_dir / KEYS_FOLDER).mkdir(parents=True, exist_ok=True, mode=0o700)
     for role, key in keys.items():
         keystore = Account.encrypt(key, password, kdf="scrypt", iterations=scrypt_n)
-        files.write(_keystore(data_dir, role), json.dumps(keystore))
+        files.write(keystore_path(data_dir, role), json.dumps(keystore))
     files.write(data_dir / TOKEN_FILE, secrets.token_urlsafe(32))
     save(data_dir, config)  # last: a folder without node.json holds no node
 
@@ -239,7 +239,7 @@ def read_admin_token(data_dir: Path) -> SecretStr:
 
 def read_key(data_dir: Path, role: str, password: str) -> bytes | None:
     """The secret key kept for `role`, or None when the node keeps none."""
-    path = _keystore(data_dir, role)
+    path = keystore_path(data_dir, role)
     if not path.exists():
         return None
     try:
@@ -284,7 +284,8 @@ def settings(config: NodeConfig, **private: Any) -> NodeSettings:
         raise InvalidConfig(_first(error)) from error
 
 
-def _keystore(data_dir: Path, role: str) -> Path:
+def keystore_path(data_dir: Path, role: str) -> Path:
+    """Where the key for `role` is kept."""
     return data_dir / KEYS_FOLDER / f"{role}.keystore.json"
 
 

@@ -15,6 +15,7 @@ MOVES_MONEY = {
     "token mint",
     "node register",
     "node claim",
+    "node rotate-key",
     "node exit",
     "channel open",
     "channel top-up",

@@ -1,0 +1,265 @@
+"""Looks at everything that a node needs and says what is wrong with it. It only reads: it neither moves money
+nor takes the books from a running node."""
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import httpx
+from eth_typing import ChecksumAddress
+
+from waypost.chain import artifacts, fees
+from waypost.chain.connection import Connection, connect
+from waypost.chain.registry import RegisteredNode, Registry
+from waypost.errors import ChainError, ConfigurationError, ProtocolError, WaypostError
+from waypost.node import settings
+from waypost.node.claim_plan import BATCH_GAS
+from waypost.node.settings import KEYS_FOLDER, NodeConfig
+from waypost.protocol.eip712 import node_domain
+from waypost.protocol.nodes import NodeDescriptor, Services
+from waypost.protocol.signatures import address_of
+
+CLAIMS_AHEAD = 10
+"""Claims that the gas account should be able to pay for."""
+LOGS_BACK = 1_000
+"""Blocks over which the endpoint must give logs."""
+TIMEOUT = 10.0
+
+
+class Verdict(StrEnum):
+    """What a check found. A skipped one could not be made, for a reason that another one names."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check; `remedy` is what to do about it, if anything."""
+
+    check: str
+    verdict: Verdict
+    sentence: str
+    remedy: str = ""
+
+
+def _ok(check: str, sentence: str) -> Finding:
+    return Finding(check, Verdict.OK, sentence)
+
+
+def _warning(check: str, sentence: str, remedy: str) -> Finding:
+    return Finding(check, Verdict.WARNING, sentence, remedy)
+
+
+def _failed(check: str, sentence: str, remedy: str) -> Finding:
+    return Finding(check, Verdict.FAILED, sentence, remedy)
+
+
+async def examine(folder: Path, password: str, clock: Callable[[], int]) -> AsyncIterator[Finding]:
+    """All checks of the node in `folder`, one after the other. `clock` gives Unix seconds."""
+    try:
+        config = settings.read_config(folder)
+    except ConfigurationError as error:
+        yield _failed("settings", str(error), "Run `waypost node init`, or correct node.json.")
+        return
+    yield _ok("settings", f"node.json is valid: {config.operator} at {config.endpoint}.")
+    yield _files(folder)
+    yield _disk(folder, config)
+    keys = _Keys(folder, password, config)
+    yield keys.finding
+    try:
+        connection = await connect(config.rpc_url, config.chain_id)
+    except WaypostError as error:
+        yield _failed("rpc", str(error), "Check rpcUrl in node.json, and the endpoint.")
+        yield Finding("chain", Verdict.SKIPPED, "Contracts, funds and registration need the chain.")
+        return
+    async with connection:
+        chain_checks = (
+            _head(connection, config, clock),
+            _logs(connection, config),
+            _contracts(connection, config),
+            _funds(connection, keys.gas or config.operator),
+            _registration(connection, config, keys.node),
+        )
+        names = ("rpc", "logs", "contracts", "funds", "registration")
+        for name, check in zip(names, chain_checks, strict=True):
+            try:
+                yield await check
+            except ChainError as error:
+                yield _failed(name, str(error), "Ask the endpoint's operator, or use another rpcUrl.")
+    yield await _endpoint(config, keys.node)
+
+
+class _Keys:
+    """The addresses of the keys that open, and what is wrong with those that do not."""
+
+    def __init__(self, folder: Path, password: str, config: NodeConfig) -> None:
+        self.node: ChecksumAddress | None = None
+        self.gas: ChecksumAddress | None = None
+        try:
+            found = {role: settings.read_key(folder, role, password) for role in settings.KEY_ROLES}
+        except ConfigurationError as error:
+            self.finding = _failed("keys", str(error), "Give the password that the folder was made with.")
+            return
+        addresses = {role: address_of(key) for role, key in found.items() if key is not None}
+        self.node, operator = addresses.get("node"), addresses.get("operator")
+        self.gas = addresses.get("gas", operator)
+        if self.node is None or self.gas is None:
+            self.finding = _failed(
+                "keys", "The node's key, or one that pays gas, is missing.", "Restore it from a backup."
+            )
+        elif operator is not None and operator != config.operator:
+            self.finding = _failed(
+                "keys",
+                f"The operator's key is that of {operator}, node.json names {config.operator}.",
+                "Correct node.json, or restore the key.",
+            )
+        elif addresses.get("payee", operator) != config.payee:
+            self.finding = _warning(
+                "keys",
+                f"No key of the payee {config.payee} is here: the node cannot consent to close channels.",
+                "Nothing, if the payee is a contract or kept elsewhere.",
+            )
+        else:
+            self.finding = _ok("keys", f"They open; {self.node} signs, {self.gas} pays gas.")
+
+
+def _files(folder: Path) -> Finding:
+    secret = [folder / KEYS_FOLDER, *(folder / KEYS_FOLDER).glob("*.json"), folder / settings.TOKEN_FILE]
+    try:
+        seen = [path.name for path in secret if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
+        settings.read_admin_token(folder)
+        with tempfile.NamedTemporaryFile(dir=folder) as probe:
+            probe.write(b"probe")
+            probe.flush()
+            os.fsync(probe.fileno())
+    except (OSError, ConfigurationError) as error:
+        return _failed("files", f"{folder} is not usable: {error}", "Make it writable for the node alone.")
+    if seen:
+        return _failed("files", f"Others can read {', '.join(seen)}.", f"chmod -R go= {folder / KEYS_FOLDER}")
+    return _ok("files", "Keys are for the node alone, and the folder can be written.")
+
+
+def _disk(folder: Path, config: NodeConfig) -> Finding:
+    free, quota = shutil.disk_usage(folder).free, config.storage_quota_bytes
+    used = sum(path.stat().st_size for path in folder.glob("node.db*"))
+    sentence = f"{free / 2**30:.1f} GiB are free; the node may store {quota / 2**30:.1f} GiB."
+    if free + used < quota:
+        return _warning("disk", sentence, "Free some space, or lower storageQuotaBytes in node.json.")
+    return _ok("disk", sentence)
+
+
+async def _head(connection: Connection, config: NodeConfig, clock: Callable[[], int]) -> Finding:
+    head = await connection.head()
+    age = clock() - head.timestamp
+    sentence = f"Block {head.number} of chain {connection.chain_id} is {age} s old."
+    if age < -config.clock_tolerance_seconds:
+        return _failed("clock", f"{sentence} This machine's clock is behind.", "Set the clock (NTP).")
+    if age > config.max_head_age_seconds:
+        return _warning(
+            "rpc",
+            f"{sentence} The chain rests, the endpoint lags, or this machine's clock is ahead.",
+            "Compare with another endpoint, and the clock with NTP.",
+        )
+    return _ok("rpc", sentence)
+
+
+async def _logs(connection: Connection, config: NodeConfig) -> Finding:
+    head = (await connection.head()).number
+    first = max(config.start_block, head - LOGS_BACK)
+    await connection.logs([config.channels], first, head)
+    if await connection.block(config.start_block) is None:
+        return _failed(
+            "logs",
+            f"The endpoint does not have block {config.start_block}, where the contracts begin.",
+            "Use an endpoint that keeps all blocks and logs.",
+        )
+    return _ok("logs", f"The endpoint gives logs of blocks {first} to {head}.")
+
+
+async def _contracts(connection: Connection, config: NodeConfig) -> Finding:
+    for name, address in (("Channels", config.channels), ("NodeRegistry", config.registry)):
+        if not artifacts.load(name).matches(await connection.code(address)):
+            return _failed(
+                "contracts",
+                f"{address} is not the {name} that this version knows.",
+                "Check the address in node.json, and the version of Waypost.",
+            )
+    if not await connection.code(config.token):
+        return _failed("contracts", f"There is no token at {config.token}.", "Check token in node.json.")
+    return _ok("contracts", "Channels and NodeRegistry are those that this version knows.")
+
+
+async def _funds(connection: Connection, account: ChecksumAddress) -> Finding:
+    balance, asked = await connection.balance(account), await fees.ask(connection)
+    claim = BATCH_GAS * asked.limit
+    sentence = f"{account} holds {balance / 10**18:.6f} ETH; a claim costs at most {claim / 10**18:.6f} ETH."
+    remedy = f"Send at least {CLAIMS_AHEAD * claim / 10**18:.6f} ETH to {account}."
+    if balance < claim:
+        return _failed("funds", sentence, remedy)
+    if balance < CLAIMS_AHEAD * claim:
+        return _warning("funds", sentence, remedy)
+    return _ok("funds", sentence)
+
+
+async def _registration(
+    connection: Connection, config: NodeConfig, node_key: ChecksumAddress | None
+) -> Finding:
+    registry = Registry(connection, config.registry)
+    found, minimum = await registry.node(config.operator), await registry.min_stake()
+    if found is None:
+        return _failed(
+            "registration", f"{config.operator} is not registered.", "Run `waypost node register`."
+        )
+    if node_key is not None and found.node_key != node_key:
+        return _failed(
+            "registration",
+            f"The registry names the node key {found.node_key}, this folder holds {node_key}.",
+            "Run `waypost node rotate-key`, which also finishes what was interrupted.",
+        )
+    differs = _differences(found, config)
+    if differs:
+        return _failed("registration", f"The registry has another {differs}.", "Run `waypost node register`.")
+    if found.stake < minimum:
+        return _failed(
+            "registration",
+            f"The stake of {found.stake} base units is below the minimum of {minimum}: it is not listed.",
+            "Run `waypost node register`, which adds what is missing.",
+        )
+    return _ok("registration", f"Registered and listed, with a stake of {found.stake} base units.")
+
+
+def _differences(found: RegisteredNode, config: NodeConfig) -> str:
+    pairs = {
+        "endpoint": (found.endpoint.rstrip("/"), config.endpoint),
+        "payee": (found.payout, config.payee),
+        "list of services": (bool(found.services & Services.STORE), True),
+    }
+    return ", ".join(name for name, (there, here) in pairs.items() if there != here)
+
+
+async def _endpoint(config: NodeConfig, node_key: ChecksumAddress | None) -> Finding:
+    url = f"{config.endpoint}/v1/node"
+    try:
+        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as http:
+            answer = (await http.get(url)).json()
+        descriptor = NodeDescriptor.verify(answer, node_domain(config.chain_id, config.registry))
+    except (httpx.HTTPError, ValueError) as error:
+        words = str(error) or type(error).__name__
+        return _warning("endpoint", f"{url} does not answer: {words}.", "Run `waypost node run`.")
+    except ProtocolError as error:
+        return _failed("endpoint", f"{url} has no valid descriptor: {error}", "Ask who answers there.")
+    if descriptor.operator != config.operator:
+        return _failed("endpoint", f"{url} is the node of {descriptor.operator}.", "Check endpoint and port.")
+    if node_key is not None and descriptor.node_key != node_key:
+        return _failed(
+            "endpoint", f"{url} signs with an older key, {descriptor.node_key}.", "Restart the node."
+        )
+    return _ok("endpoint", f"{url} answers with this node's descriptor.")

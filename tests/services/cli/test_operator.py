@@ -1,0 +1,154 @@
+"""What an operator does after the first day: looks after the node's health, and gives it another key."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.services.cli.conftest import PASSWORD, Run
+
+from waypost.cli.node import rotation
+from waypost.node import keys, settings
+from waypost.protocol.signatures import address_of
+
+GIVEN = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"  # development account 1
+
+
+@pytest.fixture
+def node(
+    chain: str, deployed: dict[str, Any], waypost: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """The folder of a registered and staked node that does not run."""
+    assert keys.prepare_next.__kwdefaults__ is not None
+    monkeypatch.setitem(keys.prepare_next.__kwdefaults__, "scrypt_n", 2)
+    before = rpc(chain, "evm_snapshot")
+    for words in (
+        ("node", "init", "--dev-account", "1", "--port", "1"),
+        ("token", "mint", "100", "--dev-account", "0", "--to", GIVEN),
+        ("node", "register", "--yes"),
+    ):
+        done = waypost(*words)
+        assert done.code == 0, done.err
+    yield home / "node"
+    assert rpc(chain, "evm_revert", before) is True
+
+
+def rpc(url: str, method: str, *params: Any) -> Any:
+    asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    return httpx.post(url, json=asked).json()["result"]
+
+
+def verdicts(waypost: Run) -> dict[str, str]:
+    result = waypost("node", "doctor", "--json")
+    found = {finding["check"]: finding["verdict"] for finding in result.json["findings"]}
+    assert result.json["healthy"] == (result.code == 0) == ("failed" not in found.values())
+    return found
+
+
+def node_key(folder: Path, role: str = "node") -> str:
+    key = settings.read_key(folder, role, PASSWORD)
+    assert key is not None
+    return address_of(key)
+
+
+def test_a_healthy_node_that_does_not_run(node: Path, waypost: Run) -> None:
+    found = verdicts(waypost)
+    assert found.pop("endpoint") == "warning"
+    assert set(found.values()) == {"ok"}
+    shown = waypost("node", "doctor")
+    assert shown.code == 0
+    assert "→ Run `waypost node run`." in shown.out
+
+
+def test_the_doctor_names_what_is_wrong(node: Path, waypost: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    keystore = node / "keys" / "node.keystore.json"
+    keystore.chmod(0o644)
+    assert verdicts(waypost)["files"] == "failed"
+    keystore.chmod(0o600)
+    with monkeypatch.context() as patch:
+        patch.setenv("WAYPOST_PASSWORD", "another")
+        assert verdicts(waypost)["keys"] == "failed"
+    config = settings.read_config(node)
+    for change, check, verdict in (
+        ({"endpoint": "https://elsewhere.example"}, "registration", "failed"),
+        ({"storage_quota_bytes": 2**60}, "disk", "warning"),
+        ({"channels": config.registry}, "contracts", "failed"),
+        ({"token": config.operator}, "contracts", "failed"),
+        ({"rpc_url": "http://127.0.0.1:1"}, "rpc", "failed"),
+        ({"chain_id": 5}, "rpc", "failed"),
+        ({"payee": config.registry}, "keys", "warning"),
+    ):
+        settings.save(node, config.model_copy(update=change))
+        assert verdicts(waypost)[check] == verdict, change
+    settings.save(node, config)
+    (node / "node.json").write_text("{}")
+    assert waypost("node", "doctor").error == "invalid_config"
+
+
+def test_a_key_is_rotated(node: Path, waypost: Run) -> None:
+    old = node_key(node)
+    assert waypost("node", "rotate-key", "--dry-run", "--json").json["nodeKey"] == old
+    assert waypost("node", "rotate-key").error == "confirmation_needed"
+    assert not (node / "keys" / "next.keystore.json").exists()
+    result = waypost("node", "rotate-key", "--yes", "--json")
+    assert result.code == 0, result.err
+    new = node_key(node)
+    assert (result.json["previous"], result.json["nodeKey"]) == (old, new)
+    assert new != old
+    assert node_key(node, f"retired-{old}") == old
+    assert stat.S_IMODE(os.stat(result.json["kept"]).st_mode) == 0o600
+    assert not (node / "keys" / "next.keystore.json").exists()
+    assert verdicts(waypost)["registration"] == "ok"
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("moment", ["before it is sent", "after it is mined", "before the key is replaced"])
+def test_an_interrupted_rotation_goes_on(
+    node: Path, waypost: Run, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    old = node_key(node)
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        match moment:
+            case "before it is sent":
+                patch.setattr(rotation, "Sender", die)
+            case "after it is mined":
+                patch.setattr(keys, "promote_next", die)
+            case _:
+                patch.setattr(os, "replace", _but_not_the_node_key(die))
+        assert waypost("node", "rotate-key", "--yes").error == "unexpected"
+    following = node_key(node, "next")
+    assert node_key(node) == old
+    assert waypost("node", "rotate-key", "--yes", "--json").json["nodeKey"] == following
+    assert node_key(node) == following
+    assert node_key(node, f"retired-{old}") == old
+    assert verdicts(waypost)["registration"] == "ok"
+
+
+def _but_not_the_node_key(die: Any) -> Any:
+    replace = os.replace
+
+    def careful(source: Any, target: Any) -> None:
+        if Path(target).name == "node.keystore.json":
+            die()
+        replace(source, target)
+
+    return careful
+
+
+def test_a_key_of_another_folder_is_not_rotated(node: Path, waypost: Run) -> None:
+    (node / "keys" / "node.keystore.json").write_bytes(
+        (node / "keys" / "operator.keystore.json").read_bytes()
+    )
+    refused = waypost("node", "rotate-key", "--yes")
+    assert refused.error == "invalid_config"
+    assert "is this the right folder?" in refused.err
