@@ -152,6 +152,7 @@ class ConfigurationError(WaypostError): """The configuration is unusable."""
 
 class ConfirmationNeeded(ConfigurationError): """Money would move, and nobody can be asked."""
 class FileUnusable(ConfigurationError): """A file or folder cannot be read or written."""
+class InvalidBackup(ConfigurationError): """The backup is damaged, or was made by something else."""
 class InvalidConfig(ConfigurationError): """A setting is missing or has an unusable value."""
 class InvalidMnemonic(ConfigurationError): """These are not the 24 words of a BIP-39 seed."""
 class KeystoreLocked(ConfigurationError): """The key file needs a password."""

@@ -152,3 +152,12 @@ def test_a_key_of_another_folder_is_not_rotated(node: Path, waypost: Run) -> Non
     refused = waypost("node", "rotate-key", "--yes")
     assert refused.error == "invalid_config"
     assert "is this the right folder?" in refused.err
+
+
+def test_a_node_moves_to_another_folder(node: Path, waypost: Run, tmp_path: Path) -> None:
+    made = waypost("node", "backup", str(tmp_path / "copy"), "--json")
+    assert made.code == 0, made.err
+    assert waypost("node", "restore", str(tmp_path / "copy")).error == "invalid_config"
+    moved = waypost("node", "restore", str(tmp_path / "copy"), "--data-dir", str(tmp_path / "new"), "--json")
+    assert moved.json["operator"] == GIVEN
+    assert waypost("node", "doctor", "--data-dir", str(tmp_path / "new")).code == 0

@@ -1,6 +1,6 @@
 """`waypost node`: what an operator does, from nothing to a staked, earning node and out again."""
 
-from waypost.cli.node import doctor, leaving, listing, money, rotation, running, setup
+from waypost.cli.node import backup, doctor, leaving, listing, money, rotation, running, setup
 from waypost.cli.nouns import noun
 
 app = noun("Run a node that earns.")
@@ -11,5 +11,7 @@ app.command("status")(money.status)
 app.command("claim")(money.claim)
 app.command("doctor")(doctor.doctor)
 app.command("rotate-key")(rotation.rotate)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("exit")(leaving.leave)
 app.command("list")(listing.list_nodes)
