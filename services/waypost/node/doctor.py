@@ -224,7 +224,7 @@ async def _registration(
             f"The registry names the node key {found.node_key}, this folder holds {node_key}.",
             "Run `waypost node rotate-key`, which also finishes what was interrupted.",
         )
-    differs = _differences(found, config)
+    differs = differences(found, config)
     if differs:
         return _failed("registration", f"The registry has another {differs}.", "Run `waypost node register`.")
     if found.stake < minimum:
@@ -236,7 +236,8 @@ async def _registration(
     return _ok("registration", f"Registered and listed, with a stake of {found.stake} base units.")
 
 
-def _differences(found: RegisteredNode, config: NodeConfig) -> str:
+def differences(found: RegisteredNode, config: NodeConfig) -> str:
+    """Names of what the registry says otherwise than node.json; empty if they agree."""
     pairs = {
         "endpoint": (found.endpoint.rstrip("/"), config.endpoint),
         "payee": (found.payout, config.payee),

@@ -161,3 +161,54 @@ def test_a_node_moves_to_another_folder(node: Path, waypost: Run, tmp_path: Path
     moved = waypost("node", "restore", str(tmp_path / "copy"), "--data-dir", str(tmp_path / "new"), "--json")
     assert moved.json["operator"] == GIVEN
     assert waypost("node", "doctor", "--data-dir", str(tmp_path / "new")).code == 0
+
+
+SLASHER = "0x1111111111111111111111111111111111111111"
+
+
+def test_stake_is_provisioned_thawed_and_withdrawn(node: Path, waypost: Run, chain: str) -> None:
+    def provisions(*words: str) -> list[tuple[str | None, str, str]]:
+        done = waypost("node", *words, "--json")
+        assert done.code == 0, done.err
+        return [(one["slasher"], one["amount"], one["thawing"]) for one in done.json["provisions"]]
+
+    assert provisions("stake", "30", "--yes") == [(None, "40000000", "0")]
+    assert waypost("node", "provision", SLASHER, "15").error == "confirmation_needed"
+    assert provisions("provision", SLASHER, "15", "--dry-run") == [(None, "40000000", "0")]
+    assert provisions("provision", SLASHER, "15", "--yes")[1] == (SLASHER, "15000000", "0")
+    assert waypost("node", "provision", SLASHER, "26", "--dry-run").error == "transaction_reverted"
+    assert provisions("thaw", "5", "--slasher", SLASHER, "--yes")[1] == (SLASHER, "10000000", "5000000")
+    assert waypost("node", "withdraw", "--slasher", SLASHER, "--yes").error == "transaction_reverted"
+    rpc(chain, "evm_increaseTime", 60)
+    rpc(chain, "evm_mine")
+    assert provisions("withdraw", "--slasher", SLASHER, "--yes")[1] == (SLASHER, "10000000", "0")
+    for amount in ("-1", "a", "1.0000001"):
+        assert waypost("node", "stake", "--yes", "--", amount).error == "amount_out_of_range"
+
+
+def test_status_says_what_to_do_next(node: Path, waypost: Run, chain: str) -> None:
+    def status() -> dict[str, Any]:
+        done = waypost("node", "status", "--json")
+        assert done.code == 0, done.err
+        found: dict[str, Any] = done.json
+        return found
+
+    found = status()
+    assert (found["stake"]["listed"], found["stake"]["minimum"]) == (True, "10000000")
+    assert [action["code"] for action in found["next"]] == ["run"]
+    assert waypost("node", "thaw", "1", "--yes").code == 0
+    found = status()
+    assert not found["stake"]["listed"]
+    assert found["next"][1] == {
+        "code": "stake",
+        "sentence": "1 DUSD of stake are missing: the node is not listed.",
+        "command": "waypost node stake 1",
+    }
+    rpc(chain, "evm_increaseTime", 60)
+    rpc(chain, "evm_mine")
+    config = settings.read_config(node)
+    settings.save(node, config.model_copy(update={"endpoint": "https://elsewhere.example"}))
+    assert [action["code"] for action in status()["next"]] == ["run", "update", "stake", "withdraw"]
+    shown = waypost("node", "status").out
+    assert "next         1 DUSD have thawed.  (waypost node withdraw)" in shown
+    assert "stake        9 DUSD assigned to nobody, 1 DUSD thawing" in shown

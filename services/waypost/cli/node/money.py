@@ -3,19 +3,25 @@
 import asyncio
 from typing import Any
 
+from waypost.chain import fees
 from waypost.chain.connection import connect
+from waypost.chain.registry import Registry
 from waypost.chain.token import Token
 from waypost.cli.amounts import Unit, ether
 from waypost.cli.node.admin import operator_side
+from waypost.cli.node.advice import Place, advise
+from waypost.cli.node.stake import look
 from waypost.cli.nouns import examples
 from waypost.cli.options import DEFAULT_HOME, DataDir, DryRun, Home, Json, PasswordFile, Yes
 from waypost.cli.output import Output
 from waypost.cli.places import Places
 from waypost.errors import ChainError
 from waypost.node import settings
+from waypost.node.app import unix_time
 from waypost.node.settings import NodeConfig
 
 SHOWN_CLAIMS = 5
+NO_UNIT = Unit("base units", 0)
 
 
 @examples("waypost node status", "waypost node status --json | jq .totals.earned")
@@ -25,15 +31,32 @@ def status(
     password_file: PasswordFile = None,
     json: Json = False,
 ) -> None:
-    """Show what the node earned, what it can claim, and what is wrong, if anything."""
+    """Show what the node earned, what it can claim, its stake, what is wrong, and what to do next."""
     out, folder = Output(json), (data_dir or Places.under(home).node).expanduser().absolute()
 
     async def run() -> None:
         config = settings.read_config(folder)
         async with operator_side(folder, password_file, out.progress) as node:
             found = await node.ask("GET", "/status")
-            unit = await _unit(config)
-            out.result({**found, "running": node.running}, _as_text(found, unit, node.running))
+            running = node.running
+        place = await _place(config)
+        if place is None:
+            out.result({**found, "running": running}, _as_text(found, NO_UNIT, running))
+            return
+        actions = advise(found, running, place)
+        stake = {
+            "minimum": str(place.minimum),
+            "listed": place.registered is not None and place.registered.stake >= place.minimum,
+            "provisions": place.stake.to_json(),
+        }
+        out.result(
+            {**found, "running": running, "stake": stake, "next": [action.to_json() for action in actions]},
+            [
+                *_as_text(found, place.stake.unit, running),
+                *place.stake.lines(),
+                *(action.line() for action in actions),
+            ],
+        )
 
     asyncio.run(run())
 
@@ -84,7 +107,23 @@ async def _unit(config: NodeConfig) -> Unit:
         async with await connect(config.rpc_url, config.chain_id) as connection:
             return await Unit.of(Token(connection, config.token))
     except ChainError:
-        return Unit("base units", 0)
+        return NO_UNIT
+
+
+async def _place(config: NodeConfig) -> Place | None:
+    """The node in its registry; None while the chain is out of reach."""
+    try:
+        async with await connect(config.rpc_url, config.chain_id) as connection:
+            registry, token = Registry(connection, config.registry), Token(connection, config.token)
+            return Place(
+                registered=await registry.node(config.operator),
+                stake=await look(config, registry, token, await Unit.of(token)),
+                minimum=await registry.min_stake(),
+                gas_price=(await fees.ask(connection)).limit,
+                now=max((await connection.head()).timestamp, unix_time()),
+            )
+    except ChainError:
+        return None
 
 
 def _as_text(found: dict[str, Any], unit: Unit, running: bool) -> list[str]:
