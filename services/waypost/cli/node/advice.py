@@ -30,7 +30,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The node in its registry: its entry, its stake, the least that is listed, and the price of gas in wei."""
+    """The node in its registry: its entry, stake, the least that is listed, and the price of gas in wei."""
 
     registered: RegisteredNode | None
     stake: Stake
