@@ -11,6 +11,7 @@ from waypost.node.accounts import ChannelAccount, Status
 from waypost.node.backends.sqlite import Database
 from waypost.node.ledger import Ledger
 from waypost.node.loops import Loop, Signal
+from waypost.node.openings import first_unseen
 from waypost.node.sync import Sync
 
 AT_ONCE = 200
@@ -44,15 +45,25 @@ class Audit:
         await self._loop.run()
 
     async def check(self) -> None:
-        """Compares every channel with an unclaimed receipt, as of the last block in the books.
+        """Looks for openings of ours that were mined and not seen, and compares every channel with an
+        unclaimed receipt, as of the last block in the books.
 
         Raises BooksDisagree, and has sync read the chain again; or a ChainError.
         """
-        head, accounts = await self._db.read(
-            lambda connection: (blocks.head(connection), self._ledger.accounts.unclaimed(connection))
+        head, unseen, accounts = await self._db.read(
+            lambda connection: (
+                blocks.head(connection),
+                first_unseen(connection),
+                self._ledger.accounts.unclaimed(connection),
+            )
         )
         if head is None:
             return
+        if unseen is not None:
+            self._sync.start_over(unseen)
+            raise BooksDisagree(
+                f"An opening was mined in block {unseen}, and is not in the books.", block=unseen
+            )
         for start in range(0, len(accounts), AT_ONCE):
             await self._compare(accounts[start : start + AT_ONCE], head)
 

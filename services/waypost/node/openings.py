@@ -208,6 +208,16 @@ class Openings:
         return OpeningResult(transaction.hash, None, 0)
 
 
+def first_unseen(connection: sqlite3.Connection) -> int | None:
+    """The lowest block with an opening of ours whose event the books have not seen; None if there is none."""
+    row = connection.execute(
+        "SELECT min(block_number) AS block FROM openings JOIN transactions ON id = transaction_id"
+        " WHERE credited = 0 AND state = ?",
+        (State.MINED,),
+    ).fetchone()
+    return None if row["block"] is None else int(row["block"])
+
+
 def _standing(connection: sqlite3.Connection, request: Request) -> Transaction | None:
     """The transaction that was sent for this request; None if there is none, or it failed.
 

@@ -114,6 +114,28 @@ async def test_an_opening_that_is_forgotten_on_the_second_reading_is_found_again
         await assert_books_agree(node)
 
 
+async def test_an_opening_that_nobody_heard_of_is_found(world: World, keys: NodeKeys) -> None:
+    client = await world.client(keys.payee)
+    async with open_node(world, keys, connection=Forgetful, claim=PATIENT, wait_seconds=0) as node:
+        forget(node, True)
+        assert (await node.open(client.request())).account is None
+        await node.catch_up()
+        await node.outbox.follow()  # its receipt says that it was mined
+        assert await node.ledger.account(client.signer) is None
+        with pytest.raises(BooksDisagree, match="An opening was mined"):
+            await node.audit.check()
+        forget(node, False)
+        async with node.running():
+            await until(lambda: _is_paid(node, client))
+        await node.audit.check()
+        await assert_books_agree(node)
+
+
+async def _is_paid(node: MoneyNode, client: Client) -> bool:
+    account = await node.ledger.account(client.signer)
+    return account is not None and account.paid == PRICE
+
+
 async def _is_forgotten(node: MoneyNode, client: Client) -> bool:
     node.sync.start_over(node.world.start)
     return (await node.books(client)).opened_block == 0
