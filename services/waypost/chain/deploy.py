@@ -21,6 +21,7 @@ from waypost.errors import (
     InvalidConfig,
     RpcFailed,
     TransactionReverted,
+    TransactionStuck,
     WrongChain,
     WrongContract,
 )
@@ -28,6 +29,8 @@ from waypost.protocol.signatures import keccak
 
 PROXY = "DeploymentProxy"
 POLL_SECONDS = 0.2
+REORGS = 3
+"""How often a deployment is sent again after a reorg undid it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a deployment would do, in order. `cost` is an estimate in wei."""
+    """What a deployment would do, in order. `cost` is an estimate in wei, at `gas_price` wei per gas."""
 
     chain_id: int
     preset: Preset
@@ -52,9 +55,11 @@ class Plan:
     salt: bytes
     steps: tuple[Step, ...]
     cost: int
+    gas_price: int
 
 
-Progress = Callable[[Step], None]
+Progress = Callable[[str], None]
+"""Is told in words what is happening."""
 
 
 async def plan(
@@ -62,8 +67,10 @@ async def plan(
 ) -> Plan:
     """What has to be deployed; without a token DevDollar is, if the preset brings it. `salt` is 32 bytes.
 
-    Raises InvalidConfig, WrongContract, RpcUnreachable, RpcFailed.
+    Raises InvalidConfig, WrongChain, WrongContract, RpcUnreachable, RpcFailed.
     """
+    if preset.chain_id is not None:
+        _require_chain(connection, preset.chain_id)
     if token is None and not preset.brings_token:
         raise InvalidConfig(f"The {preset.name} preset needs the address of an existing token.")
     if token is not None and not await connection.code(token):
@@ -80,29 +87,45 @@ async def plan(
     steps.append(await _step(connection, salt, "NodeRegistry", token, preset.min_stake, preset.unbonding))
     price = (await fees.ask(connection)).limit
     cost = sum(proxy.INSTALLATION_COST if step.name == PROXY else step.gas * price for step in steps)
-    return Plan(connection.chain_id, preset, token, salt, tuple(steps), cost)
+    return Plan(connection.chain_id, preset, token, salt, tuple(steps), cost, price)
 
 
 async def execute(
     plan: Plan, sender: Sender, progress: Progress | None = None, previous: Manifest | None = None
 ) -> Manifest:
-    """Carries out a plan, calling `progress` after each step. `previous` is an earlier manifest of the same
-    deployment, if there is one: it knows the blocks of what is there.
+    """Carries out a plan, telling `progress` what happens, and waits until every contract has the preset's
+    confirmations. `previous` is an earlier manifest of the same deployment, if there is one: it
+    knows the blocks of what is there.
 
     Raises WrongChain, InsufficientFunds, DeploymentProxyMissing or another ChainError; what was deployed by
     then stays, and executing again goes on from there.
     """
     _require_chain(sender.connection, plan.chain_id)
-    contracts: dict[str, Deployment] = {}
-    for step in plan.steps:
-        if step.name == PROXY:
-            await _install_proxy(sender)
-        else:
-            known = previous.contracts.get(step.name) if previous else None
-            contracts[step.name] = await _deploy(sender, step, plan.salt, known)
-        if progress is not None:
-            progress(step)
-    return Manifest(plan.chain_id, plan.preset.name, sender.address, plan.token, contracts)
+    tell = progress or (lambda _: None)
+    await _drain(sender, tell)
+    for _ in range(REORGS):
+        contracts: dict[str, Deployment] = {}
+        for step in plan.steps:
+            if step.name == PROXY:
+                await _install_proxy(sender)
+            else:
+                known = previous.contracts.get(step.name) if previous else None
+                contracts[step.name] = await _deploy(sender, step, plan.salt, known)
+            tell(f"{step.name} is at {step.address}")
+        if await _counts(sender.connection, plan, contracts, tell):
+            break
+        tell("A reorg has undone some of it: sending it again")
+    else:
+        raise RpcFailed(f"The chain undid the deployment {REORGS} times.")
+    return Manifest(
+        plan.chain_id,
+        plan.preset.name,
+        sender.address,
+        plan.token,
+        contracts,
+        plan.preset.confirmations,
+        plan.salt,
+    )
 
 
 async def verify(connection: Connection, manifest: Manifest) -> None:
@@ -180,6 +203,49 @@ async def _deploy(sender: Sender, step: Step, salt: bytes, known: Deployment | N
     if known is not None and known.address == step.address:
         return known
     return replace(deployment, block=await _deployed_at(connection, step.address))
+
+
+async def _drain(sender: Sender, tell: Progress) -> None:
+    """Waits for what the account sent before, perhaps in a deployment that was interrupted: nothing is paid
+    for twice. Raises TransactionStuck."""
+    told = False
+    give_up = asyncio.get_running_loop().time() + TIMEOUT
+    while (waiting := await _waiting(sender)) > 0:
+        if not told:
+            tell(f"Waiting for {waiting} earlier transactions of {sender.address}")
+            told = True
+        if asyncio.get_running_loop().time() > give_up:
+            sentence = (
+                f"{waiting} earlier transactions of {sender.address} are not mined: wait, or replace them."
+            )
+            raise TransactionStuck(sentence, account=sender.address)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _waiting(sender: Sender) -> int:
+    connection = sender.connection
+    mined = await connection.nonce(sender.address)
+    return await connection.nonce(sender.address, pending=True) - mined
+
+
+async def _counts(
+    connection: Connection, plan: Plan, contracts: dict[str, Deployment], tell: Progress
+) -> bool:
+    """Waits until the newest contract is deep enough; False if one of them is gone by then. Raises
+    TransactionStuck on a chain that has no new blocks."""
+    target = max(each.block for each in contracts.values()) + plan.preset.confirmations
+    seen, since = -1, asyncio.get_running_loop().time()
+    while (head := (await connection.head()).number) < target:
+        now = asyncio.get_running_loop().time()
+        if head != seen:
+            tell(f"{target - head} of {plan.preset.confirmations} confirmations are missing")
+            seen, since = head, now
+        elif now - since > TIMEOUT:
+            sentence = f"All is deployed, but for {TIMEOUT:g} s block {head} is the newest: run this again."
+            raise TransactionStuck(sentence, block=head)
+        await asyncio.sleep(POLL_SECONDS)
+    codes = [await connection.code(each.address) for each in contracts.values()]
+    return all(codes)
 
 
 async def _deployed_at(connection: Connection, address: ChecksumAddress) -> int:

@@ -51,13 +51,19 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The contracts of one chain by name: Channels, NodeRegistry, and DevDollar if it was deployed along."""
+    """The contracts of one chain by name: Channels, NodeRegistry, and DevDollar if it was deployed along.
+
+    `confirmations`: blocks on top of a transaction's own before it counts on this network. `salt`: 32 bytes,
+    from which the proxy derived the addresses.
+    """
 
     chain_id: int
     preset: str
     deployer: ChecksumAddress
     token: ChecksumAddress
     contracts: Mapping[str, Deployment]
+    confirmations: int = 12
+    salt: bytes = bytes(32)
 
     @property
     def channels(self) -> ChecksumAddress:
@@ -81,6 +87,8 @@ class Manifest:
             "preset": self.preset,
             "deployer": self.deployer,
             "token": self.token,
+            "confirmations": self.confirmations,
+            "salt": "0x" + self.salt.hex(),
             "contracts": {name: entry.to_json() for name, entry in self.contracts.items()},
         }
 
@@ -98,6 +106,8 @@ class Manifest:
                 deployer=fields.address("deployer"),
                 token=fields.address("token"),
                 contracts={str(name): Deployment.from_json(entry) for name, entry in listed.items()},
+                confirmations=fields.integer("confirmations"),
+                salt=fields.data("salt", 32),
             )
         except ProtocolError as error:
             raise InvalidConfig(f"The manifest is malformed: {error}", **error.details) from None

@@ -1,11 +1,20 @@
-"""The constructor parameters of a deployment: seconds where people try things, days where money is real."""
+"""The constructor parameters of a deployment, one reviewed TOML file per network: seconds where people try
+things, days where money is real."""
 
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
 
 from waypost.errors import InvalidConfig
 
 HOUR = 3600
 DAY = 24 * HOUR
+PUBLIC_WINDOW = 36 * HOUR
+"""On a public network nobody has to react faster: a rollup's sequencer may be down."""
+LIMITS = {"close delay": 90 * DAY, "unbonding": 365 * DAY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,40 +30,51 @@ class Preset:
     confirmations: int
     brings_token: bool
     """Whether a deployment without a token deploys DevDollar, the token that anybody can mint."""
+    public: bool = False
+    chain_id: int | None = None
+    """The only chain that it is for, if there is one."""
 
 
-LOCAL = Preset(
-    name="local",
-    min_close_delay=2,
-    max_close_delay=HOUR,
-    min_stake=10_000_000,
-    unbonding=5,
-    confirmations=0,
-    brings_token=True,
-)
+def parse(name: str, text: str) -> Preset:
+    """The preset in a network file. Raises InvalidConfig, naming what is wrong."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfig(f"The network file {name} is no TOML: {error}.") from None
+    top = _Table(name, "", document)
+    channels, registry = top.table("channels"), top.table("registry")
+    preset = Preset(
+        name=name,
+        min_close_delay=channels.integer("min_close_delay", 1, LIMITS["close delay"]),
+        max_close_delay=channels.integer("max_close_delay", 1, LIMITS["close delay"]),
+        min_stake=registry.integer("min_stake", 0, 2**96 - 1),
+        unbonding=registry.integer("unbonding", 1, LIMITS["unbonding"]),
+        confirmations=top.integer("confirmations", 0, 1000),
+        brings_token=top.flag("brings_token"),
+        public=top.flag("public"),
+        chain_id=top.integer("chain_id", 1, 2**53) if "chain_id" in document else None,
+    )
+    for table in (top, channels, registry):
+        table.require_no_more()
+    if preset.min_close_delay > preset.max_close_delay:
+        raise InvalidConfig(f"In {name}, min_close_delay is longer than max_close_delay.")
+    windows = {"min_close_delay": preset.min_close_delay, "unbonding": preset.unbonding}
+    for window, seconds in windows.items() if preset.public else ():
+        if seconds < PUBLIC_WINDOW:
+            raise InvalidConfig(
+                f"{name} is public: {window} is {seconds} s, and at least {PUBLIC_WINDOW} s are needed.",
+                given=seconds,
+                minimum=PUBLIC_WINDOW,
+            )
+    return preset
 
-TESTNET = Preset(
-    name="testnet",
-    min_close_delay=10 * 60,
-    max_close_delay=90 * DAY,
-    min_stake=100_000_000,
-    unbonding=DAY,
-    confirmations=3,
-    brings_token=True,
-)
 
-# Whoever must answer within a window may find a rollup's sequencer down: nothing is below 36 h.
-MAINNET = Preset(
-    name="mainnet",
-    min_close_delay=36 * HOUR,
-    max_close_delay=90 * DAY,
-    min_stake=1_000_000_000,
-    unbonding=40 * DAY,
-    confirmations=12,
-    brings_token=False,
-)
-
-PRESETS = {preset.name: preset for preset in (LOCAL, TESTNET, MAINNET)}
+def read(path: Path) -> Preset:
+    """The preset in a network file of a deployer's own, named as the file. Raises InvalidConfig."""
+    try:
+        return parse(path.stem, path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"The network file {path} cannot be read: {error}.", path=str(path)) from None
 
 
 def preset(name: str) -> Preset:
@@ -63,3 +83,46 @@ def preset(name: str) -> Preset:
         known = ", ".join(PRESETS)
         raise InvalidConfig(f"There is no preset {name!r}; there are {known}.", given=name)
     return PRESETS[name]
+
+
+class _Table:
+    """A table of a network file, and which of its keys were asked for."""
+
+    def __init__(self, file: str, name: str, content: Mapping[str, Any]) -> None:
+        self._file, self._name, self._content = file, name, content
+        self._known: set[str] = set()
+
+    def table(self, key: str) -> "_Table":
+        return _Table(self._file, f"{key}.", self._get(key, dict, "a table"))
+
+    def flag(self, key: str) -> bool:
+        return bool(self._get(key, bool, "true or false"))
+
+    def integer(self, key: str, least: int, most: int) -> int:
+        value = self._get(key, int, "an integer")
+        if isinstance(value, bool) or not least <= value <= most:
+            raise self._fault(key, f"an integer from {least} to {most}")
+        return int(value)
+
+    def require_no_more(self) -> None:
+        for key in self._content.keys() - self._known:
+            raise InvalidConfig(f"{self._file} has an unknown setting, {self._name}{key}.")
+
+    def _get(self, key: str, kind: type, words: str) -> Any:
+        self._known.add(key)
+        value = self._content.get(key)
+        if not isinstance(value, kind):
+            raise self._fault(key, words)
+        return value
+
+    def _fault(self, key: str, words: str) -> InvalidConfig:
+        return InvalidConfig(f"In {self._file}, {self._name}{key} must be {words}.")
+
+
+def _bundled(name: str) -> Preset:
+    file = resources.files("waypost.chain").joinpath("networks", f"{name}.toml")
+    return parse(name, file.read_text("utf-8"))
+
+
+LOCAL, TESTNET, MAINNET = map(_bundled, ("local", "testnet", "mainnet"))
+PRESETS = {each.name: each for each in (LOCAL, TESTNET, MAINNET)}

@@ -1,15 +1,17 @@
 """`waypost deploy`: the contracts onto a chain. Look, confirm, do; an interrupted deployment goes on."""
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from waypost.chain import deploy as deployment
-from waypost.chain.connection import connect
+from waypost.chain.connection import Connection, connect
 from waypost.chain.deploy import Plan, Step
 from waypost.chain.manifest import Manifest
 from waypost.chain.presets import preset as preset_named
+from waypost.chain.presets import read as read_network
 from waypost.chain.transactions import Sender
 from waypost.cli.amounts import ether
 from waypost.cli.nouns import examples
@@ -29,7 +31,7 @@ from waypost.cli.options import (
 from waypost.cli.output import Output
 from waypost.cli.passwords import signing_key
 from waypost.cli.places import Places
-from waypost.errors import InvalidConfig
+from waypost.errors import InsufficientFunds, InvalidConfig
 from waypost.protocol.fields import parse_address
 
 
@@ -40,8 +42,11 @@ from waypost.protocol.fields import parse_address
 )
 def deploy(
     preset: Annotated[
-        str, typer.Option(help="local (seconds), testnet (minutes), or mainnet (days; needs --token).")
+        str, typer.Option(help="local (seconds), testnet or mainnet (days; mainnet needs --token).")
     ] = "local",
+    network_file: Annotated[
+        Path | None, typer.Option(help="A TOML file of your own instead; see docs/deploying.md.")
+    ] = None,
     token: Annotated[
         str | None, typer.Option(help="Token for stakes and payments.", show_default="a new Dev Dollar")
     ] = None,
@@ -53,6 +58,10 @@ def deploy(
     rpc_url: RpcUrl = DEFAULT_RPC_URL,
     manifest: ManifestPath = None,
     password_file: PasswordFile = None,
+    max_fee_gwei: Annotated[
+        float | None,
+        typer.Option(min=0, help="Most to pay per gas, in gwei.", show_default="what the chain asks"),
+    ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     json: Json = False,
@@ -63,7 +72,8 @@ def deploy(
     interrupted deployment goes on where it stopped.
     """
     out, places = Output(json), Places.under(home)
-    chosen, salted = preset_named(preset), _salt(salt)
+    chosen = preset_named(preset) if network_file is None else read_network(network_file)
+    salted = _salt(salt)
 
     async def run() -> None:
         async with await connect(rpc_url) as connection:
@@ -78,20 +88,33 @@ def deploy(
                 raise InvalidConfig(
                     "Give --keystore or --dev-account: deploying costs gas (or --dry-run to look)."
                 )
-            for line in _as_text(plan):
+            sender = Sender(connection, key, max_fee_per_gas=_wei(max_fee_gwei))
+            for line in [*_as_text(plan), await _funds(connection, sender, plan)]:
                 out.progress(line)
             out.confirm(f"Deploy to chain {plan.chain_id}?", yes=yes)
             previous = Manifest.load(path) if path.exists() else None
-            made = await deployment.execute(
-                plan,
-                Sender(connection, key),
-                lambda step: out.progress(f"{step.name} is at {step.address}"),
-                previous,
-            )
+            made = await deployment.execute(plan, sender, out.progress, previous)
             made.save(path)
             out.result({**made.to_json(), "manifest": str(path)}, [f"The manifest is {path}"])
 
     asyncio.run(run())
+
+
+async def _funds(connection: Connection, sender: Sender, plan: Plan) -> str:
+    """What the deployer has. Raises InsufficientFunds before anything is sent."""
+    balance = await connection.balance(sender.address)
+    if balance < plan.cost:
+        raise InsufficientFunds(
+            f"{sender.address} has {ether(balance)}; the deployment may cost {ether(plan.cost)}.",
+            account=sender.address,
+            balance=str(balance),
+            needed=str(plan.cost),
+        )
+    return f"  {sender.address} pays, and has {ether(balance)}"
+
+
+def _wei(gwei: float | None) -> int | None:
+    return None if gwei is None else int(gwei * 10**9)
 
 
 def _salt(text: str) -> bytes:
@@ -110,7 +133,8 @@ def _as_text(plan: Plan) -> list[str]:
         return f"  {step.name:<16} {step.address}  {state}"
 
     lines = [f"Chain {plan.chain_id}, preset {plan.preset.name}, token {plan.token}", *map(line, plan.steps)]
-    return [*lines, f"  at most {ether(plan.cost)} at the present gas price"]
+    gas = sum(step.gas for step in plan.steps)
+    return [*lines, f"  {gas:,} gas at {plan.gas_price / 10**9:g} gwei: at most {ether(plan.cost)}"]
 
 
 def _as_json(plan: Plan) -> dict[str, object]:
@@ -119,6 +143,7 @@ def _as_json(plan: Plan) -> dict[str, object]:
         "preset": plan.preset.name,
         "token": plan.token,
         "costWei": str(plan.cost),
+        "gasPriceWei": str(plan.gas_price),
         "steps": [
             {"name": step.name, "address": step.address, "alreadyThere": step.already_there, "gas": step.gas}
             for step in plan.steps

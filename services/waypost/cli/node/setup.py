@@ -9,7 +9,7 @@ import typer
 from eth_typing import ChecksumAddress
 from pydantic import ValidationError
 
-from waypost.chain.presets import preset as preset_named
+from waypost.chain.presets import LOCAL
 from waypost.cli.node.registration import Registration
 from waypost.cli.nouns import examples
 from waypost.cli.options import (
@@ -166,8 +166,8 @@ def _config(values: dict[str, object]) -> settings.NodeConfig:
 
 
 def _chain_part(there: Deployed, rpc_url: str) -> dict[str, object]:
-    preset = preset_named(there.manifest.preset)
-    timing: dict[str, object] = {"poll_seconds": LOCAL_POLL_SECONDS} if preset.name == "local" else {}
+    local = there.manifest.preset == LOCAL.name
+    timing: dict[str, object] = {"poll_seconds": LOCAL_POLL_SECONDS} if local else {}
     return {
         "rpc_url": rpc_url,
         "chain_id": there.manifest.chain_id,
@@ -175,8 +175,8 @@ def _chain_part(there: Deployed, rpc_url: str) -> dict[str, object]:
         "registry": there.manifest.registry,
         "token": there.manifest.token,
         "start_block": there.manifest.start_block,
-        "confirmations": preset.confirmations,
-        "min_close_delay": preset.min_close_delay,
+        "confirmations": there.manifest.confirmations,
+        "min_close_delay": there.manifest.contracts["Channels"].constructor_arguments[0],
         **timing,
     }
 
