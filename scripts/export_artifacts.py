@@ -28,14 +28,15 @@ def main() -> None:
     )
     check = parser.parse_args().check
 
-    wanted = {ARTIFACTS / f"{name}.json": render(artifact) for name, artifact in compile_contracts().items()}
+    wanted = compile_contracts()
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
-    stale += [path for path in ARTIFACTS.glob("*.json") if path not in wanted]
+    stale += [path for path in ARTIFACTS.rglob("*.json") if path not in wanted]
     if check and stale:
         names = ", ".join(sorted(path.name for path in stale))
         sys.exit(f"artifacts differ from the contracts: {names}; run make artifacts and commit the result")
     for path in stale:
         if path in wanted:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(wanted[path])
         else:
             path.unlink()
@@ -46,15 +47,23 @@ def main() -> None:
     )
 
 
-def compile_contracts() -> dict[str, dict[str, Any]]:
-    """The artifact of every exported contract, by name; ends the program on a compiler error."""
+def compile_contracts() -> dict[Path, str]:
+    """The artifact of every exported contract, and the compiler's input that makes it again.
+
+    Ends the program on a compiler error.
+    """
     version, settings = compiler_settings()
     sources = {path: {"content": (ROOT / path).read_text()} for path in CONTRACTS.values()}
     output = run_compiler(version, {"language": "Solidity", "sources": sources, "settings": settings})
     errors = [error["formattedMessage"] for error in output.get("errors", ()) if error["severity"] == "error"]
     if errors:
         sys.exit("\n".join(errors))
-    return {name: to_artifact(name, output["contracts"][path][name]) for name, path in CONTRACTS.items()}
+    files = {}
+    for name, path in CONTRACTS.items():
+        compiled = output["contracts"][path][name]
+        files[ARTIFACTS / f"{name}.json"] = render(to_artifact(name, compiled))
+        files[ARTIFACTS / "inputs" / f"{name}.json"] = render(to_input(json.loads(compiled["metadata"])))
+    return files
 
 
 def compiler_settings() -> tuple[str, dict[str, Any]]:
@@ -93,6 +102,18 @@ def to_artifact(name: str, output: dict[str, Any]) -> dict[str, Any]:
         "bytecode": "0x" + output["evm"]["bytecode"]["object"],
         "deployedBytecode": "0x" + output["evm"]["deployedBytecode"]["object"],
         "compiler": {"version": metadata["compiler"]["version"], "settings": settings},
+    }
+
+
+def to_input(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Standard-JSON input with every source that one contract needs: what block explorers ask for."""
+    settings = {key: value for key, value in metadata["settings"].items() if key != "compilationTarget"}
+    libraries = settings.pop("libraries", {})
+    assert not libraries
+    return {
+        "language": "Solidity",
+        "sources": {path: {"content": (ROOT / path).read_text()} for path in sorted(metadata["sources"])},
+        "settings": settings | {"outputSelection": {"*": {"*": OUTPUTS}}},
     }
 
 

@@ -5,7 +5,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from eth_abi import encode
 from eth_typing import ChecksumAddress
 
 from waypost.chain import artifacts, fees, proxy
@@ -150,7 +149,7 @@ async def verify(connection: Connection, manifest: Manifest) -> None:
 
 async def _step(connection: Connection, salt: bytes, name: str, *arguments: str | int) -> Step:
     artifact = artifacts.load(name)
-    init_code = artifact.bytecode + encode(artifact.constructor_types, arguments)
+    init_code = artifact.init_code(arguments)
     address = proxy.address_of(init_code, salt)
     there = bool(await connection.code(address))
     if there:

@@ -19,6 +19,7 @@ PARTS = {
     "demo": ("demo", "demo"),
     "chain": ("chain", "chain"),
     "deploy": ("deploy", "deploy"),
+    "verify": ("verify", "verify"),
     "account": ("account", "app"),
     "token": ("token", "app"),
     "node": ("node", "app"),

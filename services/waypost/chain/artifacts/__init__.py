@@ -1,11 +1,13 @@
 """Contract artifacts (ABI and bytecode), generated from contracts/ by scripts/export_artifacts.py."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
+
+from eth_abi import encode
 
 from waypost.protocol.signatures import keccak
 
@@ -16,9 +18,12 @@ _PUSH1, _PUSH32 = 0x60, 0x7F
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One compiled contract. `hash` is the keccak of the init code without constructor arguments."""
+    """One compiled contract: the file it is in, and the compiler's version that made it. `hash` is the keccak
+    of the init code without constructor arguments."""
 
     name: str
+    source: str
+    compiler: str
     abi: tuple[dict[str, Any], ...]
     bytecode: bytes
     deployed_bytecode: bytes
@@ -29,6 +34,14 @@ class Artifact:
         """The ABI types of the constructor's arguments."""
         constructors = [entry for entry in self.abi if entry["type"] == "constructor"]
         return [field["type"] for entry in constructors for field in entry["inputs"]]
+
+    def encode_arguments(self, arguments: Sequence[str | int]) -> bytes:
+        """The constructor's arguments as they follow the bytecode."""
+        return encode(self.constructor_types, arguments)
+
+    def init_code(self, arguments: Sequence[str | int]) -> bytes:
+        """What creates the contract with these constructor arguments."""
+        return self.bytecode + self.encode_arguments(arguments)
 
     def matches(self, code: bytes) -> bool:
         """Whether deployed code is this contract's, whatever the values of its immutables."""
@@ -47,11 +60,18 @@ def load(name: str) -> Artifact:
     bytecode = _code(fields["bytecode"])
     return Artifact(
         name=name,
+        source=fields["sourceName"],
+        compiler=fields["compiler"]["version"],
         abi=tuple(fields["abi"]),
         bytecode=bytecode,
         deployed_bytecode=_code(fields["deployedBytecode"]),
         hash=keccak(bytecode),
     )
+
+
+def standard_input(name: str) -> str:
+    """The compiler's standard-JSON input for a contract: all sources and settings, as block explorers ask."""
+    return resources.files(__name__).joinpath("inputs", f"{name}.json").read_text("utf-8")
 
 
 def _code(text: str) -> bytes:

@@ -1,0 +1,120 @@
+"""Whether what is on a chain is what this package was made from, and the bundle with which others can tell.
+The proxy derives addresses from init code (EIP-1014): the right address means the right code and arguments."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eth_abi.exceptions import EncodingError
+from eth_typing import ChecksumAddress
+
+from waypost import files
+from waypost.chain import artifacts, proxy
+from waypost.chain.connection import Connection
+from waypost.chain.manifest import Deployment, Manifest
+from waypost.errors import JSON, DeploymentMismatch, WrongChain
+from waypost.protocol.signatures import keccak
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """One contract of a manifest. `derived`: where the proxy puts this package's init code with the
+    manifest's arguments; `code_hash`: the keccak of what is on chain, None if nothing is."""
+
+    name: str
+    address: ChecksumAddress
+    derived: ChecksumAddress
+    init_code_hash: bytes
+    code_hash: bytes | None
+    code_matches: bool
+    arguments: tuple[str | int, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether address and code are the artifact's."""
+        return self.code_matches and self.address == self.derived
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        if self.code_hash is None:
+            return "There is no contract at this address."
+        if not self.code_matches:
+            return "The code is not the artifact's."
+        if self.address != self.derived:
+            return f"The code is the artifact's, but these constructor arguments belong at {self.derived}."
+        return "Code and constructor arguments are the artifact's."
+
+    def to_json(self) -> dict[str, JSON]:
+        """For reports."""
+        return {
+            "contract": self.name,
+            "address": self.address,
+            "holds": self.holds,
+            "verdict": self.sentence,
+            "derivedAddress": self.derived,
+            "initCodeHash": "0x" + self.init_code_hash.hex(),
+            "codeHash": None if self.code_hash is None else "0x" + self.code_hash.hex(),
+            "constructorArguments": list(self.arguments),
+        }
+
+
+async def examine(connection: Connection, manifest: Manifest) -> list[Verified]:
+    """Every contract of the manifest. Raises WrongChain, DeploymentMismatch, RpcUnreachable, RpcFailed."""
+    if connection.chain_id != manifest.chain_id:
+        sentence = f"{connection.host} serves chain {connection.chain_id}, not chain {manifest.chain_id}."
+        raise WrongChain(sentence, given=connection.chain_id, expected=manifest.chain_id)
+    return [
+        _verified(name, entry, manifest.salt, await connection.code(entry.address))
+        for name, entry in manifest.contracts.items()
+    ]
+
+
+def write_bundle(found: Sequence[Verified], chain_id: int, folder: Path) -> list[Path]:
+    """Writes, for each contract, what block explorers ask for, and a report of what was compared.
+
+    Returns the files. Raises InvalidConfig.
+    """
+    written = {}
+    for each in found:
+        artifact, place = artifacts.load(each.name), folder / each.name
+        written[place / "standard-input.json"] = artifacts.standard_input(each.name)
+        written[place / "constructor-arguments.txt"] = artifact.encode_arguments(each.arguments).hex() + "\n"
+        about = {
+            "contract": f"{artifact.source}:{artifact.name}",
+            "compiler": f"v{artifact.compiler}",
+            "address": each.address,
+            "chainId": chain_id,
+        }
+        written[place / "about.json"] = json.dumps(about, indent=2) + "\n"
+    report = {
+        "chainId": chain_id,
+        "proxy": proxy.ADDRESS,
+        "holds": all(each.holds for each in found),
+        "contracts": [each.to_json() for each in found],
+    }
+    written[folder / "report.json"] = json.dumps(report, indent=2) + "\n"
+    for path, text in written.items():
+        files.write(path, text, secret=False)
+    return list(written)
+
+
+def _verified(name: str, entry: Deployment, salt: bytes, code: bytes) -> Verified:
+    if name not in artifacts.CONTRACTS:
+        raise DeploymentMismatch(f"The manifest names an unknown contract, {name[:32]!r}.")
+    artifact = artifacts.load(name)
+    try:
+        init_code = artifact.init_code(entry.constructor_arguments)
+    except (EncodingError, ValueError, TypeError):
+        words = f"{name}'s constructor does not take the manifest's arguments."
+        raise DeploymentMismatch(words, contract=name) from None
+    return Verified(
+        name=name,
+        address=entry.address,
+        derived=proxy.address_of(init_code, salt),
+        init_code_hash=keccak(init_code),
+        code_hash=keccak(code) if code else None,
+        code_matches=artifact.matches(code),
+        arguments=entry.constructor_arguments,
+    )
