@@ -1,5 +1,5 @@
 """Whether what is on a chain is what this package was made from, and the bundle with which others can tell.
-The proxy derives addresses from init code (EIP-1014): the right address means the right code and arguments."""
+The proxy derives addresses from init code (EIP-1014): the right address proves code and arguments."""
 
 import json
 from collections.abc import Sequence

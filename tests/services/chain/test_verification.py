@@ -68,7 +68,7 @@ async def test_a_bundle_compiles_to_the_deployed_code(
     assert len(files) == 3 * len(found) + 1
     assert json.loads((tmp_path / "report.json").read_text())["holds"] is True
     about = json.loads((tmp_path / name / "about.json").read_text())
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: ASYNC221
         [COMPILER, "--standard-json"],
         input=(tmp_path / name / "standard-input.json").read_text(),
         cwd=tmp_path,  # away from the sources: all that is needed is in the file
