@@ -82,7 +82,7 @@ test: install install-brownie ## Run every test: contracts on anvil, services, e
 test-contracts: install-brownie ## Run the contract tests alone
 	@$(BROWNIE) pytest $(wildcard tests/contracts tests/invariants) $(ARGS)
 
-test-services: install install-node ## Run the Python tests alone
+test-services: install install-brownie ## Run the Python tests alone
 	@$(BIN)/pytest -n 2 --dist loadfile $(wildcard tests/e2e tests/fire tests/services) $(ARGS)
 
 soak: install install-brownie ## Kill nodes 200 times, run the machines for long (ARGS="--seed 7", "--only fire", "--fresh")

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 240
 PREPARE = """
 set -euo pipefail
-trap 'kill $(jobs -p)' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 # Servers started with & need a moment, which a person at a prompt takes anyway.
 until_ok() {
   for _ in $(seq 300); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done

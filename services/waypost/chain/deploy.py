@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from eth_typing import ChecksumAddress
 
 from waypost.chain import artifacts, fees, proxy
+from waypost.chain.amounts import ether, plain
 from waypost.chain.artifacts import Artifact
 from waypost.chain.connection import Call, Connection
 from waypost.chain.manifest import Deployment, Manifest
@@ -15,8 +16,10 @@ from waypost.chain.presets import Preset
 from waypost.chain.registry import Registry
 from waypost.chain.transactions import TIMEOUT, Sender, SignedTransaction
 from waypost.errors import (
+    JSON,
     DeploymentMismatch,
     DeploymentProxyMissing,
+    InsufficientFunds,
     InvalidConfig,
     RpcFailed,
     TransactionReverted,
@@ -43,6 +46,11 @@ class Step:
     already_there: bool
     gas: int
 
+    @property
+    def state(self) -> str:
+        """Whether it is there, in words."""
+        return "is there already" if self.already_there else f"about {self.gas:,} gas"
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -55,6 +63,35 @@ class Plan:
     steps: tuple[Step, ...]
     cost: int
     gas_price: int
+
+    def lines(self) -> list[str]:
+        """For people."""
+        gas = sum(step.gas for step in self.steps)
+        return [
+            f"Chain {self.chain_id}, preset {self.preset.name}, token {self.token}",
+            *(f"  {step.name:<16} {step.address}  {step.state}" for step in self.steps),
+            f"  {gas:,} gas at {plain(self.gas_price, 9)} gwei: at most {ether(self.cost)}",
+        ]
+
+    def to_json(self) -> dict[str, JSON]:
+        """For programs."""
+        return {
+            "chainId": self.chain_id,
+            "preset": self.preset.name,
+            "token": self.token,
+            "costWei": str(self.cost),
+            "gasPriceWei": str(self.gas_price),
+            "steps": [
+                {
+                    "name": step.name,
+                    "address": step.address,
+                    "alreadyThere": step.already_there,
+                    "gas": step.gas,
+                    "initCodeHash": "0x" + keccak(step.init_code).hex(),
+                }
+                for step in self.steps
+            ],
+        }
 
 
 Progress = Callable[[str], None]
@@ -87,6 +124,19 @@ async def plan(
     price = (await fees.ask(connection)).limit
     cost = sum(proxy.INSTALLATION_COST if step.name == PROXY else step.gas * price for step in steps)
     return Plan(connection.chain_id, preset, token, salt, tuple(steps), cost, price)
+
+
+async def require_funds(plan: Plan, sender: Sender) -> str:
+    """What the deployer has, in words. Raises InsufficientFunds if that is less than the plan may cost."""
+    balance = await sender.connection.balance(sender.address)
+    if balance < plan.cost:
+        raise InsufficientFunds(
+            f"{sender.address} has {ether(balance)}; the deployment may cost {ether(plan.cost)}.",
+            account=sender.address,
+            balance=str(balance),
+            needed=str(plan.cost),
+        )
+    return f"  {sender.address} pays, and has {ether(balance)}"
 
 
 async def execute(

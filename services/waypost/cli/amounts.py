@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from waypost.chain.amounts import ether as ether
+from waypost.chain.amounts import plain
 from waypost.chain.token import Token
 from waypost.errors import AmountOutOfRange
 
@@ -35,15 +37,4 @@ class Unit:
 
     def show(self, amount: int) -> str:
         """ "2.5 DUSD": exact, without trailing zeros."""
-        return f"{_plain(amount, self.decimals)} {self.symbol}"
-
-
-def ether(wei: int) -> str:
-    """ "0.01 ETH"."""
-    return f"{_plain(wei, 18)} ETH"
-
-
-def _plain(amount: int, decimals: int) -> str:
-    whole, part = divmod(abs(amount), 10**decimals)
-    digits = f"{part:0{decimals}d}".rstrip("0") if decimals else ""
-    return f"{'-' if amount < 0 else ''}{whole}{'.' + digits if digits else ''}"
+        return f"{plain(amount, self.decimals)} {self.symbol}"

@@ -7,13 +7,11 @@ from typing import Annotated
 import typer
 
 from waypost.chain import deploy as deployment
-from waypost.chain.connection import Connection, connect
-from waypost.chain.deploy import Plan, Step
+from waypost.chain.connection import connect
 from waypost.chain.manifest import Manifest
 from waypost.chain.presets import preset as preset_named
 from waypost.chain.presets import read as read_network
 from waypost.chain.transactions import Sender
-from waypost.cli.amounts import ether
 from waypost.cli.nouns import examples
 from waypost.cli.options import (
     DEFAULT_HOME,
@@ -31,7 +29,7 @@ from waypost.cli.options import (
 from waypost.cli.output import Output
 from waypost.cli.passwords import signing_key
 from waypost.cli.places import Places
-from waypost.errors import InsufficientFunds, InvalidConfig
+from waypost.errors import InvalidConfig
 from waypost.protocol.fields import parse_address
 
 
@@ -81,7 +79,7 @@ def deploy(
             plan = await deployment.plan(connection, chosen, address, salt=salted)
             path = (manifest or places.manifest(plan.chain_id)).expanduser()
             if dry_run:
-                out.result({**_as_json(plan), "dryRun": True}, _as_text(plan))
+                out.result({**plan.to_json(), "dryRun": True}, plan.lines())
                 return
             key = signing_key(keystore, dev_account, password_file, plan.chain_id)
             if key is None:
@@ -89,7 +87,7 @@ def deploy(
                     "Give --keystore or --dev-account: deploying costs gas (or --dry-run to look)."
                 )
             sender = Sender(connection, key, max_fee_per_gas=_wei(max_fee_gwei))
-            for line in [*_as_text(plan), await _funds(connection, sender, plan)]:
+            for line in [*plan.lines(), await deployment.require_funds(plan, sender)]:
                 out.progress(line)
             out.confirm(f"Deploy to chain {plan.chain_id}?", yes=yes)
             previous = Manifest.load(path) if path.exists() else None
@@ -98,19 +96,6 @@ def deploy(
             out.result({**made.to_json(), "manifest": str(path)}, [f"The manifest is {path}"])
 
     asyncio.run(run())
-
-
-async def _funds(connection: Connection, sender: Sender, plan: Plan) -> str:
-    """What the deployer has. Raises InsufficientFunds before anything is sent."""
-    balance = await connection.balance(sender.address)
-    if balance < plan.cost:
-        raise InsufficientFunds(
-            f"{sender.address} has {ether(balance)}; the deployment may cost {ether(plan.cost)}.",
-            account=sender.address,
-            balance=str(balance),
-            needed=str(plan.cost),
-        )
-    return f"  {sender.address} pays, and has {ether(balance)}"
 
 
 def _wei(gwei: float | None) -> int | None:
@@ -125,27 +110,3 @@ def _salt(text: str) -> bytes:
     if len(salt) != 32:
         raise InvalidConfig("The salt is 0x and 64 hexadecimal digits.", given=text[:80])
     return salt
-
-
-def _as_text(plan: Plan) -> list[str]:
-    def line(step: Step) -> str:
-        state = "is there already" if step.already_there else f"about {step.gas:,} gas"
-        return f"  {step.name:<16} {step.address}  {state}"
-
-    lines = [f"Chain {plan.chain_id}, preset {plan.preset.name}, token {plan.token}", *map(line, plan.steps)]
-    gas = sum(step.gas for step in plan.steps)
-    return [*lines, f"  {gas:,} gas at {plan.gas_price / 10**9:g} gwei: at most {ether(plan.cost)}"]
-
-
-def _as_json(plan: Plan) -> dict[str, object]:
-    return {
-        "chainId": plan.chain_id,
-        "preset": plan.preset.name,
-        "token": plan.token,
-        "costWei": str(plan.cost),
-        "gasPriceWei": str(plan.gas_price),
-        "steps": [
-            {"name": step.name, "address": step.address, "alreadyThere": step.already_there, "gas": step.gas}
-            for step in plan.steps
-        ],
-    }

@@ -1,0 +1,74 @@
+"""Network files: what they say, and what they may not say."""
+
+from pathlib import Path
+
+import pytest
+
+from waypost.chain.presets import LOCAL, MAINNET, PUBLIC_WINDOW, TESTNET, parse, read
+from waypost.errors import InvalidConfig
+
+GOOD = """
+public = true
+brings_token = true
+confirmations = 3
+[channels]
+min_close_delay = 129600
+max_close_delay = 7776000
+[registry]
+min_stake = 100
+unbonding = 3456000
+"""
+
+
+def test_public_networks_leave_time_to_react() -> None:
+    for preset in (TESTNET, MAINNET):
+        assert preset.public
+        assert min(preset.min_close_delay, preset.unbonding) >= PUBLIC_WINDOW
+    assert not LOCAL.public
+    assert MAINNET.unbonding > 30 * 86_400  # the longest pledge
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("chain_id = 5\n" + GOOD)
+    preset = read(tmp_path / "mine.toml")
+    assert (preset.name, preset.chain_id, preset.confirmations) == ("mine", 5, 3)
+    assert (preset.min_close_delay, preset.max_close_delay) == (129_600, 7_776_000)
+    assert (preset.min_stake, preset.unbonding, preset.brings_token) == (100, 3_456_000, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "replacement", "words"),
+    [
+        ("public = true", "public = 1", "public must be true or false"),
+        ("confirmations = 3", "", "confirmations must be an integer"),
+        ("confirmations = 3", "confirmations = 3.0", "confirmations must be an integer"),
+        ("confirmations = 3", "confirmations = true", "confirmations must be an integer from 0 to 1000"),
+        ("confirmations = 3", "confirmations = 1001", "from 0 to 1000"),
+        ("confirmations = 3", "confirmations = 3\nunbounding = 3", "unknown setting, unbounding"),
+        ("min_stake = 100", "min_stake = -1", "registry.min_stake must be an integer from 0"),
+        ("min_stake = 100", "min_stake = 100\nfee = 1", "unknown setting, registry.fee"),
+        ("min_close_delay = 129600", "min_close_delay = 129599", "at least 129600 s are needed"),
+        ("min_close_delay = 129600", "min_close_delay = 7776000", ""),
+        ("max_close_delay = 7776000", "max_close_delay = 129599", "longer than max_close_delay"),
+        ("max_close_delay = 7776000", "max_close_delay = 7776001", "from 1 to 7776000"),
+        ("unbonding = 3456000", "unbonding = 0", "registry.unbonding must be an integer from 1"),
+        ("[registry]", "[registrar]", "registry must be a table"),
+        ("[registry]", "[registry", "is no TOML"),
+    ],
+)
+def test_every_line_counts(line: str, replacement: str, words: str) -> None:
+    assert GOOD.count(line) == 1
+    text = GOOD.replace(line, replacement)
+    if not words:
+        assert parse("mine", text).min_close_delay == 7_776_000
+        return
+    with pytest.raises(InvalidConfig, match=words):
+        parse("mine", text)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match="cannot be read"):
+        read(tmp_path / "missing.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InvalidConfig, match="cannot be read"):
+        read(tmp_path / "binary.toml")
