@@ -83,12 +83,12 @@ test-contracts: install-brownie ## Run the contract tests alone
 	@$(BROWNIE) pytest $(wildcard tests/contracts tests/invariants) $(ARGS)
 
 test-services: install install-brownie ## Run the Python tests alone
-	@$(BIN)/pytest -n 2 --dist loadfile $(wildcard tests/e2e tests/fire tests/services) $(ARGS)
+	@$(BIN)/pytest $(wildcard tests/e2e tests/fire tests/services) $(ARGS)
 
 soak: install install-brownie ## Kill nodes 200 times, run the machines for long (ARGS="--seed 7", "--only fire", "--fresh")
 	@$(BIN)/python scripts/soak.py $(ARGS)
 
-mutate: install install-node ## Make small mistakes; the tests must notice (ARGS="--only channels --shard 3/8")
+mutate: install install-node ## Make small mistakes; tests must notice (ARGS="--only ledger", "--only channels --shard 3/8")
 	@$(BIN)/python -m scripts.mutate $(ARGS)
 
 test-forge: install-node ## Run the fast contract tests that kill mutants

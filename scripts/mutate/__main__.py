@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from scripts.mutate import python
 from scripts.mutate.mutants import Mutant, Mutator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,14 +117,22 @@ def results(target: str) -> dict[str, str]:
 def explained() -> set[str]:
     """The mutants for which the committed list says why they survive."""
     rows = EXPLAINED.read_text().splitlines() if EXPLAINED.exists() else []
-    return {row.split("`")[1] for row in rows if row.startswith("| `") and ".sol` |" not in row}
+    return {
+        name
+        for row in rows
+        if row.startswith("| `") and ".sol` |" not in row
+        for name in row.split("|")[1].replace("`", "").split()
+    }
 
 
 def report(target: str) -> bool:
     """Prints a table and the survivors; False if one is not explained."""
     verdicts = results(target)
     known = explained()
-    tested = [mutant for mutant in mutants(target) if mutant.id in verdicts]
+    everything = mutants(target)
+    tested = [mutant for mutant in everything if mutant.id in verdicts]
+    if len(tested) < len(everything):
+        print(f"{target}: {len(everything) - len(tested)} of {len(everything)} mutants are not judged yet")
     for file in TARGETS[target]:
         mine = [verdicts[m.id] for m in tested if m.file == f"contracts/{file}"]
         valid = [v for v in mine if v != "invalid"]
@@ -143,18 +152,24 @@ def flat(text: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=TARGETS, help="mutate these contracts only")
+    parser.add_argument("--only", choices=[*TARGETS, *python.TARGETS], help="one target alone")
     parser.add_argument("--shard", default="1/1", help="n/of: every of-th mutant, from the n-th on")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long, per target")
     parser.add_argument("--report", action="store_true", help="show what is known, test nothing")
     arguments = parser.parse_args()
     number, of = map(int, arguments.shard.split("/"))
     OUT.mkdir(parents=True, exist_ok=True)
-    targets = [arguments.only] if arguments.only else list(TARGETS)
-    if not arguments.report:
-        for target in targets:
+    targets = [arguments.only] if arguments.only else [*TARGETS, *python.TARGETS]
+    for target in targets if not arguments.report else ():
+        if target in python.TARGETS:
+            python.test(target)
+        else:
             test(target, number, of, arguments.seconds)
-    unexplained = [target for target in targets if not report(target)]
+    unexplained = [
+        target
+        for target in targets
+        if not (python.report(target, explained()) if target in python.TARGETS else report(target))
+    ]
     if unexplained:
         sys.exit("Mutants survive that tests/mutation/survivors.md does not explain.")
 

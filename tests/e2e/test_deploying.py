@@ -2,6 +2,7 @@
 every two seconds, and a deployer whom only a key file knows."""
 
 import json
+import shutil
 from pathlib import Path
 
 import httpx
@@ -20,7 +21,7 @@ def test_a_deployers_day(tmp_path: Path) -> None:
     script = replace(
         "\n".join(blocks("docs/deploying.md")),
         ("export WAYPOST_RPC_URL=https://rpc.example\n", ""),
-        ("scripts/brownie.sh", str(ROOT / "scripts" / "brownie.sh")),
+        ("scripts/brownie.sh", str(project(tmp_path / "project") / "scripts" / "brownie.sh")),
     )
     with anvil("--chain-id", str(CHAIN_ID), "--block-time", "2", "--accounts", "0") as url:
         funded = {"jsonrpc": "2.0", "id": 1, "method": "anvil_setBalance"}
@@ -40,3 +41,15 @@ def test_a_deployers_day(tmp_path: Path) -> None:
     assert report["holds"] is True
     for name in manifest["contracts"]:
         assert (tmp_path / "verification" / name / "standard-input.json").exists()
+
+
+def project(place: Path) -> Path:
+    """What the Brownie script needs of this project, where no folder has a dot: Brownie imports by path."""
+    place.mkdir()
+    for name in ("scripts", "services"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "brownie-config.yaml", place)
+    (place / "contracts").mkdir()
+    for name in (".venv-brownie", "node_modules"):
+        (place / name).symlink_to(ROOT / name)
+    return place

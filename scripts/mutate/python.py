@@ -1,0 +1,83 @@
+"""Mutation testing of the node's money in Python, by mutmut: `make mutate ARGS="--only ledger"`.
+mutmut wants its sources in src/, so it works on a copy in build/mutate/, where its results stay."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT = ROOT / "build" / "mutate"
+TARGETS = {
+    "claim_plan": ("test_claim_plan.py",),
+    "ledger": ("test_ledger.py", "test_ledger_refusals.py", "test_ledger_machine.py"),
+    "claims": ("test_claims.py",),
+}
+"""Modules of services/waypost/node, and the tests that must kill their mutants."""
+ENVIRONMENT = {**os.environ, "PYTHONPATH": "src"}
+
+
+def test(target: str) -> None:
+    """Judges every mutant that has no verdict yet."""
+    place = _workshop(target)
+    done = subprocess.run(
+        [sys.executable, "-m", "mutmut", "run", "--max-children", "2"], cwd=place, env=ENVIRONMENT
+    )
+    if done.returncode != 0:
+        sys.exit(f"mutmut could not judge {target}; see above.")
+
+
+def report(target: str, explained: set[str]) -> bool:
+    """Prints a count and the survivors; False if one is not explained, or nothing was judged."""
+    place = OUT / f"python-{target}"
+    if not (place / "mutants").exists():
+        print(f"node/{target}.py: nothing is judged yet")
+        return True
+    told = subprocess.run(
+        [sys.executable, "-m", "mutmut", "results", "--all", "true"],
+        cwd=place,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    verdicts = dict(re.findall(r"^\s+(\S+): (.+)$", told, re.MULTILINE))
+    survivors = sorted(name for name, verdict in verdicts.items() if verdict in ("survived", "no tests"))
+    unjudged = sum(verdict == "not checked" for verdict in verdicts.values())
+    judged = len(verdicts) - unjudged
+    print(f"node/{target}.py: {judged - len(survivors)} killed / {judged}, {unjudged} not judged yet")
+    for name in survivors:
+        mark = "explained" if short(name) in explained else "NOT EXPLAINED"
+        print(f"| `{short(name)}` | {mark} |")
+    return all(short(name) in explained for name in survivors)
+
+
+def short(name: str) -> str:
+    """`ledger.Ledger.prune.3` for mutmut's name of a mutant."""
+    module, function = name.removeprefix("waypost.node.").split(".", 1)
+    function, _, number = function.rpartition("__mutmut_")
+    parts = [part for part in re.split("ǁ", function.removeprefix("x")) if part]
+    return ".".join(
+        (module, *(part.removeprefix("_") if len(parts) == 1 else part for part in parts), number)
+    )
+
+
+def _workshop(target: str) -> Path:
+    place = OUT / f"python-{target}"
+    for name, source in (("src", "services"), ("tests", "tests")):
+        shutil.rmtree(place / name, ignore_errors=True)
+        shutil.copytree(ROOT / source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    tests = [f"tests/services/node/{name}" for name in TARGETS[target]]
+    config = (ROOT / "pyproject.toml").read_text().replace('pythonpath = ["."]', 'pythonpath = [".", "src"]')
+    (place / "pyproject.toml").write_text(
+        f"""{config}
+[tool.mutmut]
+source_paths = ["src/waypost"]
+only_mutate = ["src/waypost/node/{target}.py"]
+pytest_add_cli_args_test_selection = {tests!r}
+also_copy = ["src", "tests", "pyproject.toml"]
+"""
+    )
+    return place
