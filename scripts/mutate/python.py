@@ -1,6 +1,7 @@
 """Mutation testing of the node's money in Python, by mutmut: `make mutate ARGS="--only ledger"`.
 mutmut wants its sources in src/, so it works on a copy in build/mutate/, where its results stay."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -32,7 +33,7 @@ def test(target: str) -> None:
 def report(target: str, explained: set[str]) -> bool:
     """Prints a count and the survivors; False if one is not explained, or nothing was judged."""
     place = OUT / f"python-{target}"
-    if not (place / "mutants").exists():
+    if not (place / "mutants").exists() or _stamp(place) != _state(target):
         print(f"node/{target}.py: nothing is judged yet")
         return True
     told = subprocess.run(
@@ -66,6 +67,8 @@ def short(name: str) -> str:
 
 def _workshop(target: str) -> Path:
     place = OUT / f"python-{target}"
+    if _stamp(place) != _state(target):
+        shutil.rmtree(place, ignore_errors=True)  # verdicts on other code, or by other tests
     for name, source in (("src", "services"), ("tests", "tests")):
         shutil.rmtree(place / name, ignore_errors=True)
         shutil.copytree(ROOT / source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -80,4 +83,17 @@ pytest_add_cli_args_test_selection = {tests!r}
 also_copy = ["src", "tests", "pyproject.toml"]
 """
     )
+    (place / "state").write_text(_state(target))
     return place
+
+
+def _stamp(place: Path) -> str:
+    file = place / "state"
+    return file.read_text() if file.exists() else ""
+
+
+def _state(target: str) -> str:
+    """Names the code and its tests."""
+    tests = (ROOT / "tests/services/node" / name for name in TARGETS[target])
+    files = [ROOT / f"services/waypost/node/{target}.py", *tests]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()

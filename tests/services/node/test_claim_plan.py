@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 from tests.services.node.books import PAYEE, PAYER, TOKEN, address
 
 from waypost.node.accounts import ChannelAccount, Status
-from waypost.node.claim_plan import BATCH_GAS, ENTRY_GAS, PATIENCE, Market, plan, worthwhile
+from waypost.node.claim_plan import (
+    BATCH_GAS,
+    ENTRY_GAS,
+    PATIENCE,
+    Market,
+    is_urgent,
+    plan,
+    worthwhile,
+)
 from waypost.node.settings import ClaimSettings
 
 NOW = 1_800_000_000
@@ -70,7 +78,8 @@ def test_a_closing_channel_is_claimed_first_however_little_it_pays() -> None:
     late = account("late", 1, status=Status.CLOSING, closes_at=NOW + 100)
     soon = account("soon", 1, status=Status.CLOSING, closes_at=NOW + 50, frozen_until=NOW + 900)
     rich = account("rich", 10**9)
-    assert worthwhile([rich, late, soon], MARKET, NOW) == [soon, late, rich]
+    more = account("more", 2, status=Status.CLOSING, closes_at=NOW + 100)
+    assert worthwhile([rich, late, soon, more], MARKET, NOW) == [soon, more, late, rich]
     chosen = plan([soon, late, rich], Market(10**12, TOKEN_PER_ETHER), SETTINGS, age=0)
     assert chosen is not None
     assert chosen.urgent
@@ -148,3 +157,20 @@ def test_every_plan_is_within_its_limits_and_urgent_ones_never_wait(
     )[: len(chosen.accounts)][: SETTINGS.max_batch]
     if not forced and not chosen.urgent:
         assert chosen.value > market.cost(BATCH_GAS + len(chosen.accounts) * ENTRY_GAS) or gas_price == 0
+
+
+def test_a_closing_channel_with_nothing_to_claim_is_not_urgent() -> None:
+    assert is_urgent(account("a", 1, status=Status.CLOSING, closes_at=NOW + 1))
+    assert not is_urgent(account("a", 0, status=Status.CLOSING, closes_at=NOW + 1))
+    assert not is_urgent(account("a", 1))
+
+
+def test_patience_is_counted_in_whole_base_units() -> None:
+    """A third of the way through, the least that pays is rounded down."""
+    market = Market(gas_price=10**9, token_per_ether=10**9)
+    settings = SETTINGS.model_copy(update={"max_age_seconds": 7})
+    cost = market.cost(BATCH_GAS + ENTRY_GAS)
+    enough = cost * (7 + (PATIENCE - 1) * 4) // 7
+    assert cost * (7 + (PATIENCE - 1) * 4) % 7
+    assert plan([account("a", enough)], market, settings, age=3) is not None
+    assert plan([account("a", enough - 1)], market, settings, age=3) is None

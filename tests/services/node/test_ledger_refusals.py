@@ -74,6 +74,7 @@ async def test_every_refusal_names_its_figures(db: Database, clock: Clock) -> No
         "The receipt's total is 35, but 40 was already paid.",
         {"paid": "40", "given": "35"},
     )
+    assert (await ledger.accept(ALICE, signed("alice", 70))).paid == 70  # the smallest raise that is taken
 
 
 @pytest.mark.parametrize("code", ["channel_not_final", "channel_closing", "channel_closed"])
