@@ -42,7 +42,7 @@ async def test_an_opening_that_is_gone_is_sent_again(field: Battlefield, depth: 
     async with field.node() as node, node.running(claiming=False):
         await field.open(node, client)
         await field.world.mine(depth - 1)
-        await until(lambda: _level(field, node))
+        await until(lambda: field.is_level(node))
         await field.reorg(depth)
     async with field.node() as node, node.running():
         await field.settle(node)
@@ -103,10 +103,6 @@ async def claim(field: Battlefield, node: MoneyNode, blocks: int) -> bytes:
     await node.outbox.follow()
     assert await node.claimed() == PAID
     return flight.newest.raw
-
-
-async def _level(field: Battlefield, node: MoneyNode) -> bool:
-    return node.sync.head == (await field.world.connection.head()).number
 
 
 async def _is_final(node: MoneyNode) -> bool:

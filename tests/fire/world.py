@@ -20,6 +20,7 @@ from waypost.chain.embedded import FUNDED_KEYS
 from waypost.chain.token import Token
 from waypost.chain.transactions import Sender
 from waypost.errors import ChannelNotFinal
+from waypost.node import blocks
 
 DEEPEST = 12
 """Blocks that a reorg undoes at most: those on top of what a test sets up."""
@@ -89,7 +90,7 @@ class Battlefield:
         self.proxy.clear()
 
         async def settled() -> bool:
-            if (await node.outbox.status()).waiting:
+            if not await self.is_level(node) or (await node.outbox.status()).waiting:
                 return False
             on_chain = {client.signer: await self.claimed(client) for client in paying}
             return on_chain == self.acknowledged and await node.claimed() == sum(on_chain.values())
@@ -100,6 +101,11 @@ class Battlefield:
             assert (await node.books(client)).paid == self.acknowledged[client.signer]
         assert (await node.ledger.totals()).lost == 0
         await assert_books_agree(node)
+
+    async def is_level(self, node: MoneyNode) -> bool:
+        """Whether the books have seen the chain's newest block, and not one that a reorg has replaced."""
+        here, there = await node.db.read(blocks.head), await self.world.connection.head()
+        return here is not None and here.hash == there.hash
 
     async def state(self, client: Client) -> ChannelState:
         """What the chain itself says of the client's channel."""
