@@ -58,11 +58,14 @@ def known(path: Path) -> Manifest | None:
 
 
 def chosen_preset() -> presets.Preset:
-    """By file or name; else local on a development network, and testnet elsewhere."""
+    """By file or name; local on a development network, if neither is given."""
     if file := os.environ.get("WAYPOST_NETWORK_FILE"):
         return presets.read(Path(file))
-    usual = "local" if network.show_active() == DEVELOPMENT else "testnet"
-    return presets.preset(os.environ.get("WAYPOST_PRESET", usual))
+    if name := os.environ.get("WAYPOST_PRESET"):
+        return presets.preset(name)
+    if network.show_active() == DEVELOPMENT:
+        return presets.LOCAL
+    sys.exit("Name the network's parameters in WAYPOST_PRESET or WAYPOST_NETWORK_FILE.")
 
 
 def account() -> Any:

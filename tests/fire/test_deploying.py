@@ -12,11 +12,12 @@ from tests.services.node.money_node import until
 from waypost.chain.connection import connect
 from waypost.chain.deploy import execute, plan, verify
 from waypost.chain.embedded import FUNDED_KEYS
-from waypost.chain.presets import LOCAL
+from waypost.chain.presets import TESTNET
 from waypost.chain.transactions import Sender
 from waypost.errors import WrongChain
 
-CAREFUL = replace(LOCAL, confirmations=4)
+QUICK = replace(TESTNET, confirmations=0)
+CAREFUL = replace(TESTNET, confirmations=4)
 
 
 @pytest.fixture
@@ -42,7 +43,34 @@ async def test_what_a_reorg_undoes_is_sent_again(url: str) -> None:
         await verify(connection, made)
         head = (await connection.head()).number
         assert all(entry.block + CAREFUL.confirmations <= head for entry in made.contracts.values())
-    assert any("sending it again" in words for words in told)
+        assert await connection.nonce(made.deployer) == len(made.contracts)  # nothing is paid for twice
+    assert any("going over it again" in words for words in told)
+
+
+async def test_what_a_reorg_moves_is_counted_anew(url: str) -> None:
+    """Two creations end up in later blocks: the confirmations of the old ones are worth nothing."""
+    told: list[str] = []
+
+    async def interfere() -> None:
+        await until(lambda: any("confirmations are missing" in words for words in told))
+        await ask(url, "evm_mine")
+        blocks = [await ask(url, "eth_getBlockByNumber", hex(number), False) for number in (2, 3)]
+        creations = [block["transactions"][0] for block in blocks]
+        raws = [await ask(url, "eth_getRawTransactionByHash", creation) for creation in creations]
+        kept = [(bytes.fromhex(raw[2:]), index) for raw, index in zip(raws, (1, 2), strict=True)]
+        await reorg(url, 3, *kept)
+        for _ in range(2 * CAREFUL.confirmations):
+            await ask(url, "evm_mine")
+            await asyncio.sleep(0.5)
+
+    async with await connect(url) as connection:
+        network = asyncio.ensure_future(interfere())
+        made = await execute(await plan(connection, CAREFUL), Sender(connection, FUNDED_KEYS[0]), told.append)
+        await network
+        assert [entry.block for entry in made.contracts.values()] == [1, 3, 4]
+        assert await connection.nonce(made.deployer) == len(made.contracts)
+        await verify(connection, made)
+    assert any("going over it again" in words for words in told)
 
 
 async def test_what_was_sent_before_is_waited_for(url: str) -> None:
@@ -50,7 +78,7 @@ async def test_what_was_sent_before_is_waited_for(url: str) -> None:
     told: list[str] = []
     async with await connect(url) as connection:
         sender = Sender(connection, FUNDED_KEYS[0])
-        found = await plan(connection, LOCAL)
+        found = await plan(connection, QUICK)
         await ask(url, "evm_setAutomine", False)
         running = asyncio.ensure_future(execute(found, sender))
         await until(lambda: _is_waiting(sender))
@@ -58,7 +86,7 @@ async def test_what_was_sent_before_is_waited_for(url: str) -> None:
         await asyncio.gather(running, return_exceptions=True)
 
         again = asyncio.ensure_future(
-            execute(await plan(connection, LOCAL), Sender(connection, FUNDED_KEYS[0]), told.append)
+            execute(await plan(connection, QUICK), Sender(connection, FUNDED_KEYS[0]), told.append)
         )
         await until(lambda: bool(told))
         await ask(url, "evm_setAutomine", True)
@@ -71,7 +99,7 @@ async def test_what_was_sent_before_is_waited_for(url: str) -> None:
 async def test_addresses_and_init_code_are_equal_on_another_chain(url: str) -> None:
     with anvil("--chain-id", "17000") as other:
         async with await connect(url) as one, await connect(other) as two:
-            first, second = await plan(one, LOCAL), await plan(two, LOCAL)
+            first, second = await plan(one, QUICK), await plan(two, QUICK)
             made = [
                 await execute(first, Sender(one, FUNDED_KEYS[1])),
                 await execute(second, Sender(two, FUNDED_KEYS[2])),
@@ -86,8 +114,8 @@ async def test_addresses_and_init_code_are_equal_on_another_chain(url: str) -> N
 async def test_a_network_file_for_another_chain(url: str) -> None:
     async with await connect(url) as connection:
         with pytest.raises(WrongChain):
-            await plan(connection, replace(LOCAL, chain_id=1))
-        assert (await plan(connection, replace(LOCAL, chain_id=11155111))).chain_id == 11155111
+            await plan(connection, replace(QUICK, chain_id=1))
+        assert (await plan(connection, replace(QUICK, chain_id=11155111))).chain_id == 11155111
 
 
 async def _is_waiting(sender: Sender) -> bool:

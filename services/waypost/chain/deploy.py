@@ -31,6 +31,7 @@ from waypost.protocol.signatures import keccak
 
 PROXY = "DeploymentProxy"
 POLL_SECONDS = 0.2
+DEVELOPMENT_CHAINS = (1337, 31337)
 REORGS = 3
 """How often a deployment is sent again after a reorg undid it."""
 
@@ -99,7 +100,12 @@ Progress = Callable[[str], None]
 
 
 async def plan(
-    connection: Connection, preset: Preset, token: ChecksumAddress | None = None, *, salt: bytes = bytes(32)
+    connection: Connection,
+    preset: Preset,
+    token: ChecksumAddress | None = None,
+    *,
+    salt: bytes = bytes(32),
+    max_fee: int | None = None,
 ) -> Plan:
     """What has to be deployed; without a token DevDollar is, if the preset brings it. `salt` is 32 bytes.
 
@@ -107,6 +113,12 @@ async def plan(
     """
     if preset.chain_id is not None:
         _require_chain(connection, preset.chain_id)
+    elif not preset.public and connection.chain_id not in DEVELOPMENT_CHAINS:
+        raise InvalidConfig(
+            f"The {preset.name} preset is for development: nobody could react in time on chain"
+            f" {connection.chain_id}. Name another one, or a network file that pins this chain.",
+            chainId=connection.chain_id,
+        )
     if token is None and not preset.brings_token:
         raise InvalidConfig(f"The {preset.name} preset needs the address of an existing token.")
     if token is not None and not await connection.code(token):
@@ -121,7 +133,8 @@ async def plan(
     delays = preset.min_close_delay, preset.max_close_delay
     steps.append(await _step(connection, salt, "Channels", *delays))
     steps.append(await _step(connection, salt, "NodeRegistry", token, preset.min_stake, preset.unbonding))
-    price = (await fees.ask(connection)).limit
+    asked = (await fees.ask(connection)).limit
+    price = asked if max_fee is None else min(asked, max_fee)
     cost = sum(proxy.INSTALLATION_COST if step.name == PROXY else step.gas * price for step in steps)
     return Plan(connection.chain_id, preset, token, salt, tuple(steps), cost, price)
 
@@ -151,19 +164,19 @@ async def execute(
     """
     _require_chain(sender.connection, plan.chain_id)
     tell = progress or (lambda _: None)
-    await _drain(sender, tell)
+    contracts = dict(previous.contracts) if previous else {}
     for _ in range(REORGS):
-        contracts: dict[str, Deployment] = {}
+        await _drain(sender, tell)
+        known, contracts = contracts, {}
         for step in plan.steps:
             if step.name == PROXY:
                 await _install_proxy(sender)
             else:
-                known = previous.contracts.get(step.name) if previous else None
-                contracts[step.name] = await _deploy(sender, step, plan.salt, known)
+                contracts[step.name] = await _deploy(sender, step, plan.salt, known.get(step.name))
             tell(f"{step.name} is at {step.address}")
         if await _counts(sender.connection, plan, contracts, tell):
             break
-        tell("A reorg has undone some of it: sending it again")
+        tell("A reorg has moved or undone some of it: going over it again")
     else:
         raise RpcFailed(f"The chain undid the deployment {REORGS} times.")
     return Manifest(
@@ -250,8 +263,14 @@ async def _deploy(sender: Sender, step: Step, salt: bytes, known: Deployment | N
     if deployment.transaction is not None:
         return deployment
     if known is not None and known.address == step.address:
-        return known
+        return await _found_again(connection, known)
     return replace(deployment, block=await _deployed_at(connection, step.address))
+
+
+async def _found_again(connection: Connection, known: Deployment) -> Deployment:
+    """The deployment where its transaction is now: a reorg may have moved it."""
+    receipt = None if known.transaction is None else await connection.receipt(known.transaction)
+    return known if receipt is None else replace(known, block=receipt.block_number)
 
 
 async def _drain(sender: Sender, tell: Progress) -> None:
@@ -280,8 +299,8 @@ async def _waiting(sender: Sender) -> int:
 async def _counts(
     connection: Connection, plan: Plan, contracts: dict[str, Deployment], tell: Progress
 ) -> bool:
-    """Waits until the newest contract is deep enough; False if one of them is gone by then. Raises
-    TransactionStuck on a chain that has no new blocks."""
+    """Waits until the newest contract is deep enough; False if one of them is gone by then, or elsewhere.
+    Raises TransactionStuck on a chain that has no new blocks."""
     target = max(each.block for each in contracts.values()) + plan.preset.confirmations
     seen, since = -1, asyncio.get_running_loop().time()
     while (head := (await connection.head()).number) < target:
@@ -293,8 +312,10 @@ async def _counts(
             sentence = f"All is deployed, but for {TIMEOUT:g} s block {head} is the newest: run this again."
             raise TransactionStuck(sentence, block=head)
         await asyncio.sleep(POLL_SECONDS)
-    codes = [await connection.code(each.address) for each in contracts.values()]
-    return all(codes)
+    for each in contracts.values():
+        if not await connection.code(each.address) or await _found_again(connection, each) != each:
+            return False
+    return True
 
 
 async def _deployed_at(connection: Connection, address: ChecksumAddress) -> int:

@@ -106,8 +106,8 @@ class Manifest:
                 deployer=fields.address("deployer"),
                 token=fields.address("token"),
                 contracts={str(name): Deployment.from_json(entry) for name, entry in listed.items()},
-                confirmations=fields.integer("confirmations"),
-                salt=fields.data("salt", 32),
+                confirmations=fields.integer("confirmations") if "confirmations" in fields else 12,
+                salt=fields.data("salt", 32) if "salt" in fields else bytes(32),
             )
         except ProtocolError as error:
             raise InvalidConfig(f"The manifest is malformed: {error}", **error.details) from None

@@ -14,6 +14,8 @@ HOUR = 3600
 DAY = 24 * HOUR
 PUBLIC_WINDOW = 36 * HOUR
 """On a public network nobody has to react faster: a rollup's sequencer may be down."""
+LONGEST_PROMISE = 35 * DAY
+"""So long must stake stay slashable: a pledge of 30 days, its grace, and the windows of a demand."""
 LIMITS = {"close delay": 90 * DAY, "unbonding": 365 * DAY}
 
 
@@ -58,13 +60,16 @@ def parse(name: str, text: str) -> Preset:
         table.require_no_more()
     if preset.min_close_delay > preset.max_close_delay:
         raise InvalidConfig(f"In {name}, min_close_delay is longer than max_close_delay.")
-    windows = {"min_close_delay": preset.min_close_delay, "unbonding": preset.unbonding}
-    for window, seconds in windows.items() if preset.public else ():
-        if seconds < PUBLIC_WINDOW:
+    windows = (
+        ("min_close_delay", preset.min_close_delay, PUBLIC_WINDOW),
+        ("unbonding", preset.unbonding, LONGEST_PROMISE),
+    )
+    for window, seconds, least in windows if preset.public else ():
+        if seconds < least:
             raise InvalidConfig(
-                f"{name} is public: {window} is {seconds} s, and at least {PUBLIC_WINDOW} s are needed.",
+                f"{name} is public: {window} is {seconds} s, and at least {least} s are needed.",
                 given=seconds,
-                minimum=PUBLIC_WINDOW,
+                minimum=least,
             )
     return preset
 

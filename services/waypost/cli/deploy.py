@@ -76,7 +76,7 @@ def deploy(
     async def run() -> None:
         async with await connect(rpc_url) as connection:
             address = None if token is None else parse_address(token)
-            plan = await deployment.plan(connection, chosen, address, salt=salted)
+            plan = await deployment.plan(connection, chosen, address, salt=salted, max_fee=_wei(max_fee_gwei))
             path = (manifest or places.manifest(plan.chain_id)).expanduser()
             if dry_run:
                 out.result({**plan.to_json(), "dryRun": True}, plan.lines())

@@ -141,6 +141,8 @@ def _unpack(source: Path, work: Path) -> dict[str, Any]:
                     raise InvalidBackup(f"{source} names a file that no node has: {name[:80]!r}.")
                 with _open(tar, members, name) as packed, _new(work / name) as file:
                     shutil.copyfileobj(packed, file)
+                    file.flush()
+                    os.fsync(file.fileno())
                 if _digest(work / name) != digest:
                     raise InvalidBackup(f"{name} in {source} is damaged.", path=str(source))
     except FileNotFoundError:

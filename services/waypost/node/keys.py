@@ -17,30 +17,29 @@ NEXT = "next"
 
 
 def prepare_next(data_dir: Path, password: str, *, scrypt_n: int = 2**18) -> bytes:
-    """The secret key that follows the present one: made and stored now, unless that was done before.
+    """The secret key that follows the present one, which may be lost: made and stored now, unless it was before.
 
     Raises InvalidConfig, WrongPassword.
     """
     known = read_key(data_dir, NEXT, password)
     if known is not None:
         return known
-    if read_key(data_dir, "node", password) is None:
-        raise InvalidConfig(f"{data_dir} lacks the node's key.", path=str(data_dir))
     key = secrets.token_bytes(32)
     keystore = Account.encrypt(key, password, kdf="scrypt", iterations=scrypt_n)
     files.write(keystore_path(data_dir, NEXT), json.dumps(keystore))
     return key
 
 
-def promote_next(data_dir: Path, password: str) -> Path:
+def promote_next(data_dir: Path, password: str) -> Path | None:
     """Makes the next key the node's; the present one is kept, since what it signed is still held against the
-    node. Returns where it is kept. Raises InvalidConfig, WrongPassword."""
+    node. Returns where it is kept, if there was one. Raises InvalidConfig, WrongPassword."""
     present, following = keystore_path(data_dir, "node"), keystore_path(data_dir, NEXT)
-    retired = read_key(data_dir, "node", password)
-    if retired is None or not following.exists():
+    retired, kept = read_key(data_dir, "node", password), None
+    if not following.exists():
         raise InvalidConfig(f"{data_dir} has no key to follow the node's.", path=str(data_dir))
-    kept = data_dir / KEYS_FOLDER / f"retired-{address_of(retired)}.keystore.json"
-    files.write(kept, present.read_text())
+    if retired is not None:
+        kept = data_dir / KEYS_FOLDER / f"retired-{address_of(retired)}.keystore.json"
+        files.write(kept, present.read_text())
     os.replace(following, present)
     files.sync_folder(present.parent)
     return kept

@@ -140,6 +140,21 @@ async def test_a_token_of_ones_own(connection: Connection, sender: Sender, manif
         await plan(connection, MAINNET)
 
 
+async def test_the_local_preset_stays_on_development_chains(chain: EmbeddedChain, endpoint: Endpoint) -> None:
+    endpoint.behind = chain.url
+    endpoint.answers["eth_chainId"] = lambda _: hex(1)
+    async with await connect(endpoint.url) as connection:
+        with pytest.raises(InvalidConfig, match="is for development"):
+            await plan(connection, LOCAL)
+        assert (await plan(connection, replace(LOCAL, chain_id=1))).chain_id == 1
+        assert (await plan(connection, TESTNET)).chain_id == 1
+
+
+async def test_a_cap_on_fees_lowers_the_estimate(connection: Connection) -> None:
+    asked, capped = await plan(connection, LOCAL), await plan(connection, LOCAL, max_fee=7)
+    assert (capped.gas_price, capped.cost * asked.gas_price) == (7, asked.cost * 7)
+
+
 async def test_deploying_without_money(connection: Connection) -> None:
     with pytest.raises(InsufficientFunds):
         await execute(await plan(connection, LOCAL), Sender(connection, bytes(Account.create().key)))

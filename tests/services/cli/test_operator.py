@@ -128,7 +128,8 @@ def test_an_interrupted_rotation_goes_on(
         assert waypost("node", "rotate-key", "--yes").error == "unexpected"
     following = node_key(node, "next")
     assert node_key(node) == old
-    assert waypost("node", "rotate-key", "--yes", "--json").json["nodeKey"] == following
+    result = waypost("node", "rotate-key", "--yes", "--json").json
+    assert (result["nodeKey"], result["previous"]) == (following, old)
     assert node_key(node) == following
     assert node_key(node, f"retired-{old}") == old
     assert verdicts(waypost)["registration"] == "ok"
@@ -145,13 +146,26 @@ def _but_not_the_node_key(die: Any) -> Any:
     return careful
 
 
-def test_a_key_of_another_folder_is_not_rotated(node: Path, waypost: Run) -> None:
-    (node / "keys" / "node.keystore.json").write_bytes(
-        (node / "keys" / "operator.keystore.json").read_bytes()
-    )
-    refused = waypost("node", "rotate-key", "--yes")
-    assert refused.error == "invalid_config"
-    assert "is this the right folder?" in refused.err
+def test_a_lost_key_is_replaced(node: Path, waypost: Run) -> None:
+    """Or one from a backup that is older than the last rotation: the operator's key is what counts."""
+    keystore = node / "keys" / "node.keystore.json"
+    old = keystore.read_bytes()
+    assert waypost("node", "rotate-key", "--yes").code == 0
+    keystore.write_bytes(old)
+    assert verdicts(waypost)["registration"] == "failed"
+    assert waypost("node", "rotate-key", "--yes").code == 0
+    assert verdicts(waypost)["registration"] == "ok"
+    keystore.unlink()
+    result = waypost("node", "rotate-key", "--yes", "--json")
+    assert (result.json["previous"], result.json["kept"]) == (None, None)
+    assert verdicts(waypost)["registration"] == "ok"
+
+
+def test_nobody_elses_key_is_rotated(node: Path, waypost: Run) -> None:
+    folder = node / "keys"
+    (folder / "operator.keystore.json").write_bytes((folder / "node.keystore.json").read_bytes())
+    assert waypost("node", "rotate-key", "--yes").error == "invalid_config"
+    assert not (folder / "next.keystore.json").exists()
 
 
 def test_a_node_moves_to_another_folder(node: Path, waypost: Run, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """`waypost node rotate-key`: another key signs for the node from now on."""
 
 import asyncio
-from pathlib import Path
 
 from waypost.chain.connection import connect
 from waypost.chain.registry import Registry
@@ -47,33 +46,29 @@ def rotate(
             out.confirm(f"Replace the key {registered.node_key} of {config.operator}?", yes=yes)
             secret = password(str(folder), password_file)
             operator = settings.read_key(folder, "operator", secret)
-            if operator is None:
-                raise InvalidConfig(f"{folder} lacks the operator's key.", path=str(folder))
+            if operator is None or address_of(operator) != config.operator:
+                raise InvalidConfig(f"{folder} lacks the key of {config.operator}.", path=str(folder))
+            present = settings.read_key(folder, "node", secret)
             following = keys.prepare_next(folder, secret)
             new = address_of(following)
             if registered.node_key == new:
                 out.progress(f"{new} is registered already.")
             else:
-                _require_ours(folder, secret, registered.node_key)
                 proof = NodeKey(config.operator, new).sign(registry.domain(), following)
                 receipt = await Sender(connection, operator).send(registry.rotate_key(new, proof))
                 out.progress(f"rotateKey: 0x{receipt.hash.hex()}")
             kept = keys.promote_next(folder, secret)
             out.result(
-                {"nodeKey": new, "previous": registered.node_key, "kept": str(kept)},
+                {
+                    "nodeKey": new,
+                    "previous": None if present is None else address_of(present),
+                    "kept": None if kept is None else str(kept),
+                },
                 [
-                    f"{new} signs for the node. The key before is kept in {kept.name}.",
+                    f"{new} signs for the node."
+                    + (f" The key before is kept in {kept.name}." if kept is not None else ""),
                     "Restart the node now: until then clients refuse what the old key signs.",
                 ],
             )
 
     asyncio.run(run())
-
-
-def _require_ours(folder: Path, secret: str, registered: str) -> None:
-    present = settings.read_key(folder, "node", secret)
-    if present is None or address_of(present) != registered:
-        raise InvalidConfig(
-            f"The registry names {registered}, which is no key of {folder}: is this the right folder?",
-            path=str(folder),
-        )
