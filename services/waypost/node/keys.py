@@ -17,7 +17,7 @@ NEXT = "next"
 
 
 def prepare_next(data_dir: Path, password: str, *, scrypt_n: int = 2**18) -> bytes:
-    """The secret key that follows the present one, which may be lost: made and stored now, unless it was before.
+    """The key that follows the present one, which may be lost: made and stored now, unless it was before.
 
     Raises InvalidConfig, WrongPassword.
     """
