@@ -28,7 +28,8 @@ TARGETS = {
     ),
     "registry": ("staking/NodeRegistry.sol", "staking/Provisions.sol"),
 }
-KILLERS = {"channels": "tests/forge/Channels*", "registry": "tests/forge/Registry*"}
+KILLERS = {"channels": "Channels*.sol", "registry": "Registry*.sol"}
+"""Of tests/forge."""
 
 
 def trees() -> dict[str, dict[str, object]]:
@@ -49,12 +50,24 @@ def mutants(target: str) -> list[Mutant]:
     return [m for f in files for m in Mutator(f, (ROOT / f).read_bytes()).mutants(by_path[f])]
 
 
+def killers(target: str) -> list[Path]:
+    """The tests that must notice, and what they import."""
+    tests = ROOT / "tests/forge"
+    return sorted([tests / "Base.sol", *tests.glob(KILLERS[target])])
+
+
 def workshop(target: str, shard: str) -> Path:
-    """A copy of what forge needs, for one process alone; the compiler's cache stays for the next run."""
+    """A copy of what forge needs, for one process alone; the compiler's cache stays for the next run.
+
+    It has no tests but the killers: forge compiles twice when it is told which tests to run.
+    """
     place = OUT / f"work-{target}-{shard}"
-    place.mkdir(parents=True, exist_ok=True)
-    for name in ("contracts", "tests/forge"):
-        shutil.copytree(ROOT / name, place / name, dirs_exist_ok=True)
+    for name in ("contracts", "tests"):
+        shutil.rmtree(place / name, ignore_errors=True)
+    shutil.copytree(ROOT / "contracts", place / "contracts")
+    (place / "tests/forge").mkdir(parents=True)
+    for file in killers(target):
+        shutil.copy(file, place / "tests/forge")
     shutil.copy(ROOT / "foundry.toml", place)
     for name in ("node_modules", "scripts"):
         if not (place / name).exists():
@@ -62,10 +75,10 @@ def workshop(target: str, shard: str) -> Path:
     return place
 
 
-def verdict(place: Path, target: str) -> str:
+def verdict(place: Path) -> str:
     """`killed`, `survived`, `invalid` (does not compile) or `timeout` (counts as killed)."""
     environment = {**os.environ, "PATH": f"{FORGE.parent}:{os.environ['PATH']}"}
-    command = [str(FORGE), "test", "--fail-fast", "--match-path", KILLERS[target]]
+    command = [str(FORGE), "test", "--fail-fast"]
     try:
         run = subprocess.run(
             command, cwd=place, env=environment, capture_output=True, text=True, timeout=TIMEOUT
@@ -77,19 +90,19 @@ def verdict(place: Path, target: str) -> str:
     return "killed" if "Ran " in run.stdout else "invalid"
 
 
-def state() -> str:
+def state(target: str) -> str:
     """Names the code and its tests: results of others are not taken over."""
-    files = sorted([*ROOT.glob("contracts/**/*.sol"), *ROOT.glob("tests/forge/*.sol"), ROOT / "foundry.toml"])
+    files = [*sorted(ROOT.glob("contracts/**/*.sol")), *killers(target), ROOT / "foundry.toml"]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 def test(target: str, number: int, of: int, limit: float) -> None:
     """Judges each mutant of the shard that has no verdict yet, for at most `limit` seconds."""
     shard = mutants(target)[number - 1 :: of]
-    log = OUT / f"{target}-{state()}.jsonl"
+    log = OUT / f"{target}-{state(target)}.jsonl"
     done = results(target)
     place = workshop(target, f"{number}-{of}")
-    if verdict(place, target) != "survived":
+    if verdict(place) != "survived":
         sys.exit(f"The tests of {target} fail without any mutant.")
     end = time.monotonic() + limit
     for count, mutant in enumerate(shard, 1):
@@ -100,7 +113,7 @@ def test(target: str, number: int, of: int, limit: float) -> None:
         file = place / mutant.file
         source = file.read_bytes()
         file.write_bytes(mutant.apply(source))
-        result = verdict(place, target)
+        result = verdict(place)
         file.write_bytes(source)
         with log.open("a") as lines:
             lines.write(json.dumps({"id": mutant.id, "verdict": result}) + "\n")
@@ -109,7 +122,7 @@ def test(target: str, number: int, of: int, limit: float) -> None:
 
 def results(target: str) -> dict[str, str]:
     """Verdicts so far, by mutant, for the code as it is."""
-    log = OUT / f"{target}-{state()}.jsonl"
+    log = OUT / f"{target}-{state(target)}.jsonl"
     lines = log.read_text().splitlines() if log.exists() else []
     return {row["id"]: row["verdict"] for row in map(json.loads, lines)}
 

@@ -11,6 +11,8 @@ interface Vm {
     function warp(uint256 timestamp) external;
     function expectRevert(bytes calldata reason) external;
     function expectEmit(address emitter) external;
+    function expectCall(address callee, bytes calldata data, uint64 count) external;
+    function etch(address account, bytes calldata code) external;
 }
 
 /// @notice Actors with keys, a token that can be told to refuse, signatures and comparisons.

@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IChannels} from "../../contracts/interfaces/IChannels.sol";
 import {Deposits} from "../../contracts/libraries/Deposits.sol";
+import {DevDollar} from "../../contracts/mocks/DevDollar.sol";
 import {RefusingToken} from "../../contracts/mocks/RefusingToken.sol";
 import {Channels} from "../../contracts/payments/Channels.sol";
 import {Base} from "./Base.sol";
@@ -59,6 +60,19 @@ abstract contract ChannelsBase is Base {
         IChannels.Signature memory sig = bySigner(opening);
         vm.prank(payer);
         channels.open(opening, sig);
+    }
+
+    function authorization(DevDollar asset, uint256 amount, bytes32 nonce)
+        internal
+        view
+        returns (Deposits.Authorization memory result)
+    {
+        bytes32 typehash = keccak256(
+            "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
+        );
+        result = Deposits.Authorization(1, START + 1, 0, 0, 0);
+        bytes32 structHash = keccak256(abi.encode(typehash, payer, channels, amount, 1, START + 1, nonce));
+        (result.v, result.r, result.s) = vm.sign(PAYER_KEY, typed(asset.DOMAIN_SEPARATOR(), structHash));
     }
 
     function topUpTerms() internal view returns (IChannels.TopUp memory) {

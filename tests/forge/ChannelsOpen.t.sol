@@ -211,19 +211,10 @@ contract ChannelsOpenTest is ChannelsBase {
         has(AMOUNT, 0, 0, IChannels.Status.Open);
     }
 
-    function authorization(uint256 amount, bytes32 nonce) private view returns (Deposits.Authorization memory result) {
-        bytes32 typehash = keccak256(
-            "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
-        );
-        result = Deposits.Authorization(1, START + 1, 0, 0, 0);
-        bytes32 structHash = keccak256(abi.encode(typehash, payer, channels, amount, 1, START + 1, nonce));
-        (result.v, result.r, result.s) = vm.sign(PAYER_KEY, typed(token.DOMAIN_SEPARATOR(), structHash));
-    }
-
     function testOpensWithAnAuthorization() external {
         IChannels.Opening memory opening = terms();
         IChannels.Signature memory sig = bySigner(opening);
-        Deposits.Authorization memory pays = authorization(AMOUNT, channels.hashOpening(opening));
+        Deposits.Authorization memory pays = authorization(token, AMOUNT, channels.hashOpening(opening));
         channels.openWithAuthorization(opening, sig, pays);
         has(AMOUNT, 0, 0, IChannels.Status.Open);
         eq(token.balanceOf(address(channels)), AMOUNT);
@@ -260,7 +251,7 @@ contract ChannelsOpenTest is ChannelsBase {
         eq(token.balanceOf(address(channels)), AMOUNT + 7);
         vm.expectRevert(abi.encodeWithSelector(ICredits.AlreadyUsed.selector, digest));
         channels.topUpFor(action, payerSig, none);
-        Deposits.Authorization memory pays = authorization(7, channels.hashTopUp(action));
+        Deposits.Authorization memory pays = authorization(token, 7, channels.hashTopUp(action));
         vm.expectRevert(abi.encodeWithSelector(ICredits.AlreadyUsed.selector, digest));
         channels.topUpWithAuthorization(action, pays);
         vm.warp(START + 1);
@@ -271,7 +262,7 @@ contract ChannelsOpenTest is ChannelsBase {
     function testTopsUpWithAnAuthorization() external {
         open();
         IChannels.TopUp memory action = topUpTerms();
-        Deposits.Authorization memory pays = authorization(7, channels.hashTopUp(action));
+        Deposits.Authorization memory pays = authorization(token, 7, channels.hashTopUp(action));
         channels.topUpWithAuthorization(action, pays);
         has(AMOUNT + 7, 0, 0, IChannels.Status.Open);
         eq(token.balanceOf(address(channels)), AMOUNT + 7);

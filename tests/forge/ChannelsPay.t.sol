@@ -3,7 +3,6 @@ pragma solidity ^0.8.28;
 
 import {IChannels} from "../../contracts/interfaces/IChannels.sol";
 import {ICredits} from "../../contracts/interfaces/ICredits.sol";
-import {ReentrantToken} from "../../contracts/mocks/ReentrantToken.sol";
 import {RefusingToken} from "../../contracts/mocks/RefusingToken.sol";
 import {ChannelsBase} from "./ChannelsBase.sol";
 
@@ -206,17 +205,6 @@ contract ChannelsPayTest is ChannelsBase {
         channels.withdrawCredit(address(token), thief);
     }
 
-    function testAStarvedPaymentIsUndone() external {
-        IChannels.SignedReceipt[] memory batch = receipts(100);
-        token.refuse(payee, RefusingToken.Refusal.ReturnFalseIfStarved);
-        (bool done, bytes memory reason) =
-            address(channels).call{gas: 400_000}(abi.encodeCall(channels.claim, (payee, address(token), batch)));
-        eq(done ? 1 : 0, 0);
-        eq(uint32(bytes4(reason)), uint32(ICredits.InsufficientGas.selector));
-        eq(channels.claim(payee, address(token), batch), 100);
-        eq(token.balanceOf(payee), 100);
-    }
-
     function testWithdrawsForTheOwnerOnce() external {
         token.refuse(payee, RefusingToken.Refusal.Revert);
         claim(100);
@@ -229,43 +217,5 @@ contract ChannelsPayTest is ChannelsBase {
         eq(token.balanceOf(thief), 100);
         vm.expectRevert(abi.encodeWithSelector(ICredits.AlreadyUsed.selector, digest));
         channels.withdrawCreditFor(payee, address(token), thief, bytes32(uint256(5)), uint40(START), ownerSig);
-    }
-
-    function testNoTokenComesBackIn() external {
-        IChannels.SignedReceipt[] memory batch;
-        IChannels.SignedReceipt memory nothing;
-        bytes[12] memory calls = [
-            abi.encodeCall(channels.open, (terms(), bySigner(terms()))),
-            abi.encodeCall(channels.openMany, (new IChannels.Opening[](0), new IChannels.Signature[](0))),
-            abi.encodeCall(channels.openFor, (terms(), bySigner(terms()), "", none)),
-            abi.encodeCall(channels.topUp, (payee, address(token), signer, 1)),
-            abi.encodeCall(channels.topUpFor, (topUpTerms(), "", none)),
-            abi.encodeCall(channels.claim, (payee, address(token), batch)),
-            abi.encodeCall(channels.startClose, (payee, address(token), signer)),
-            abi.encodeCall(channels.startCloseFor, (payee, address(token), signer, 0, "")),
-            abi.encodeCall(channels.finishClose, (payee, address(token), signer)),
-            abi.encodeCall(channels.close, (closing(0), "", nothing)),
-            abi.encodeCall(channels.withdrawCredit, (address(token), thief)),
-            abi.encodeCall(channels.withdrawCreditFor, (payee, address(token), thief, 0, 0, ""))
-        ];
-        ReentrantToken hostile = new ReentrantToken();
-        hostile.mint(payer, AMOUNT);
-        vm.prank(payer);
-        hostile.approve(address(channels), AMOUNT);
-        IChannels.Opening memory opening = terms();
-        opening.token = address(hostile);
-        IChannels.Signature memory sig = bySigner(opening);
-        vm.prank(payer);
-        channels.open(opening, sig);
-        for (uint256 i; i < calls.length; ++i) {
-            hostile.mint(payer, 1);
-            vm.prank(payer);
-            hostile.approve(address(channels), 1);
-            hostile.arm(address(channels), calls[i]);
-            vm.prank(payer);
-            channels.topUp(payee, address(hostile), signer, 1);
-            eq(hostile.called() ? 1 : 0, 1);
-            eq(uint32(bytes4(hostile.answer())), uint32(bytes4(keccak256("ReentrancyGuardReentrantCall()"))));
-        }
     }
 }

@@ -26,7 +26,7 @@ contract FuzzRegistryTest is RegistryBase {
             eq(token.balanceOf(BURN), token.balanceOf(VICTIM)); // S2
             sums();
         }
-        leave();
+        depart();
     }
 
     function step(uint256 seed) private {
@@ -50,7 +50,7 @@ contract FuzzRegistryTest is RegistryBase {
         if (!done && bytes4(reason) == bytes4(keccak256("Panic(uint256)"))) revert NotEqual(action, amount);
     }
 
-    function leave() private {
+    function depart() private {
         // forge-lint: disable-next-line(unsafe-typecast)
         uint96 backing = uint96(registry.provisionOf(operator, SLASHER).amount);
         if (backing != 0) thaw(backing);

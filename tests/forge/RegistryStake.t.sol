@@ -180,6 +180,10 @@ contract RegistryStakeTest is RegistryBase {
         provide(10);
         lock(8);
         thaw(5);
+        vm.warp(START + UNBONDING);
+        withdraw(); // three of what thaws are locked, beside the five that stay
+        eq(token.balanceOf(thief), 2);
+        has(5, 3, START + UNBONDING, 8);
         vm.warp(START + 2 * UNBONDING);
         withdraw();
         has(5, 0, 0, 5);
