@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import structlog
@@ -104,14 +105,15 @@ class Claimer:
         Waits up to `patience` seconds for them to count; those that do not by then stay on their way.
         Raises ClaimPaysNothing, InsufficientFunds or another ChainError.
         """
-        sent: dict[int, Transaction] = {}
+        sent: list[int] = []
         end = time.monotonic() + patience
         while True:
             ring = self._signal.next()
             flight = await self.step(forced=True)
             if flight is None:
                 break
-            sent[flight.id] = flight
+            if flight.id not in sent:
+                sent.append(flight.id)
             left = end - time.monotonic()
             if left <= 0:
                 break
@@ -137,12 +139,17 @@ class Claimer:
                 if any(map(is_urgent, books.accounts)) and not books.flight.urgent:
                     await self._outbox.hurry(books.flight)
                 return books.flight
-            if not books.accounts or (not forced and self._clock() < _retry_at(books.recent)):
+            if not books.accounts:
+                await self._note_wait(books, None)
+                return None
+            if not forced and self._clock() < _retry_at(books.recent):
                 return None
             market = Market(await self._outbox.gas_price(), self._settings.token_per_ether)
             now = self._clock()
             candidates = worthwhile(books.accounts, market, now, forced=forced)
-            age = await self._age(books.waiting_since, bool(candidates), now)
+            since = (books.waiting_since or now) if candidates else None
+            await self._note_wait(books, since)
+            age = 0 if since is None else now - since
             chosen = plan(candidates, market, self._settings, age=age, forced=forced)
             return None if chosen is None else await self._claim(chosen, market, forced=forced)
 
@@ -150,7 +157,7 @@ class Claimer:
         payee, token = self._ledger.accounts.payee, self._ledger.accounts.token
         call = self._channels.claim(payee, token, chosen.receipts)
         answer, estimate = await self._outbox.rehearse(call)
-        value = min(chosen.value, int.from_bytes(answer[:32]))
+        value = min(chosen.value, int.from_bytes(answer))
         if value == 0:
             raise ClaimPaysNothing(
                 f"The chain would pay nothing for {chosen.value} base units that the books call claimable.",
@@ -182,14 +189,10 @@ class Claimer:
             waiting_since=_waiting_since(connection),
         )
 
-    async def _age(self, since: int | None, waiting: bool, now: int) -> int:
-        """For how long something has been waiting; remembered across restarts."""
-        if waiting == (since is not None):
-            return 0 if since is None else now - since
-        await self._db.write(
-            lambda connection: write_meta(connection, _WAITING_SINCE, str(now) if waiting else "")
-        )
-        return 0
+    async def _note_wait(self, books: _Books, since: int | None) -> None:
+        """Remembers, across restarts, from when on something worth its gas has been waiting."""
+        if since != books.waiting_since:
+            await self._db.write(lambda connection: write_meta(connection, _WAITING_SINCE, str(since or "")))
 
     def _warn_if_late(self, accounts: list[ChannelAccount]) -> None:
         latest = self._clock() + self._settings.close_margin_seconds
@@ -233,7 +236,5 @@ def _record(row: Any) -> ClaimRecord:
 
 def _retry_at(recent: list[ClaimRecord]) -> float:
     """When to claim again after claims that the chain refused: gas is not burned in a loop."""
-    refused = 0
-    while refused < len(recent) and recent[refused].state is State.REVERTED:
-        refused += 1
+    refused = len(list(takewhile(lambda record: record.state is State.REVERTED, recent)))
     return recent[0].created + backoff(RETRY_SECONDS, refused) if refused else 0.0
