@@ -1,7 +1,6 @@
 """`waypost channel`: deposits with nodes, from which messages are paid. No ETH is needed to open one."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +24,7 @@ from waypost.cli.options import (
 from waypost.cli.output import Output, describe
 from waypost.cli.passwords import signing_key
 from waypost.cli.places import Places, open_client
+from waypost.cli.times import utc
 from waypost.client.channel import Channel
 from waypost.client.client import Client
 from waypost.client.closing import Closing, Step
@@ -320,13 +320,13 @@ def _closing_json(closing: Closing) -> dict[str, Any]:
 
 def _closing_text(closing: Closing, unit: Unit) -> str:
     refund, final = unit.show(closing.refund), unit.show(closing.final)
-    when = datetime.fromtimestamp(closing.closes_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     match closing.step:
         case Step.CONSENT:
             return f"With the node's consent, {refund} come back at once; the node keeps {final}."
         case Step.START:
             return f"Starts the close delay: then at least {refund} come back, the node gets at most {final}."
         case Step.WAIT:
+            when = utc(closing.closes_at)
             return f"The close delay is over at {when}: then run this again; at least {refund} come back."
         case Step.FINISH:
             return f"The close delay is over: {refund} come back, the node keeps {final}."

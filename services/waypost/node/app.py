@@ -27,7 +27,6 @@ from waypost.node.api import (
     sessions,
 )
 from waypost.node.audit import Audit, interval
-from waypost.node.backends.schema import Identity
 from waypost.node.backends.sqlite import Database
 from waypost.node.claims import Claimer
 from waypost.node.closing import Closing
@@ -146,7 +145,7 @@ async def open_node(
         connection = await stack.enter_async_context(await connect(settings.rpc_url, settings.chain_id))
         channels = Channels(connection, settings.channels)
         await _check_contracts(connection, channels, settings)
-        db = await stack.enter_async_context(_database(settings))
+        db = await stack.enter_async_context(Database(settings.data_dir, settings.identity))
         price_book = await db.write(lambda writing: prices.open_book(writing, settings, clock))
         domain = channels.domain()
         verifier = ReceiptVerifier(domain, settings.payee, settings.token)
@@ -218,13 +217,6 @@ async def _check_contracts(connection: Connection, channels: Channels, settings:
     for name, address in (("token", settings.token), ("registry", settings.registry)):
         if not await connection.code(address):
             raise WrongContract(f"There is no contract at the {name}'s address {address}.", address=address)
-
-
-def _database(settings: NodeSettings) -> Database:
-    identity = Identity(
-        settings.chain_id, settings.channels, settings.registry, settings.token, settings.payee
-    )
-    return Database(settings.data_dir, identity)
 
 
 def _store_limits(settings: NodeSettings) -> StoreLimits:

@@ -17,7 +17,7 @@ from typing import IO, Any
 from waypost import __version__, files
 from waypost.errors import InvalidBackup, InvalidConfig
 from waypost.node import settings
-from waypost.node.backends.schema import Identity, prepare
+from waypost.node.backends.schema import prepare
 from waypost.node.backends.sqlite import FILE as BOOKS
 from waypost.node.settings import CONFIG_FILE, KEYS_FOLDER, TOKEN_FILE, NodeConfig
 
@@ -174,11 +174,10 @@ def _check_books(folder: Path) -> None:
     config = settings.read_config(folder)
     if not (folder / BOOKS).exists():
         return
-    identity = Identity(config.chain_id, config.channels, config.registry, config.token, config.payee)
     connection = sqlite3.connect(folder / BOOKS)
     connection.row_factory = sqlite3.Row
     try:
-        prepare(connection, folder / BOOKS, identity)
+        prepare(connection, folder / BOOKS, config.identity)
     except sqlite3.DatabaseError as error:
         raise InvalidBackup(f"The books are damaged: {error}") from error
     finally:

@@ -1,11 +1,16 @@
 """Looks at everything that a node needs and says what is wrong with it. It only reads: it neither moves money
 nor takes the books from a running node."""
 
+import json
 import os
 import shutil
+import socket
+import sqlite3
+import ssl
 import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,9 +21,13 @@ from eth_typing import ChecksumAddress
 from waypost.chain import artifacts, fees
 from waypost.chain.connection import Connection, connect
 from waypost.chain.registry import RegisteredNode, Registry
-from waypost.errors import ChainError, ConfigurationError, ProtocolError, WaypostError
+from waypost.errors import ChainError, ConfigurationError, NodeError, ProtocolError, WaypostError
 from waypost.node import settings
-from waypost.node.claim_plan import BATCH_GAS
+from waypost.node.accounts import Accounts
+from waypost.node.backends.schema import check
+from waypost.node.backends.sqlite import FILE as BOOKS
+from waypost.node.claim_plan import BATCH_GAS, ENTRY_GAS
+from waypost.node.claims import LEAST_GAS, LEAST_GAS_PER_ENTRY
 from waypost.node.settings import KEYS_FOLDER, NodeConfig
 from waypost.protocol.eip712 import node_domain
 from waypost.protocol.nodes import NodeDescriptor, Services
@@ -26,6 +35,12 @@ from waypost.protocol.signatures import address_of
 
 CLAIMS_AHEAD = 10
 """Claims that the gas account should be able to pay for."""
+CLAIM_GAS = BATCH_GAS + ENTRY_GAS
+"""What a claim for one channel uses."""
+CLAIM_GAS_LIMIT = LEAST_GAS + LEAST_GAS_PER_ENTRY
+"""What it must be able to pay for, or the chain does not take it."""
+CERTIFICATE_DAYS = 14
+"""Days before its end from which on a certificate should be renewed."""
 LOGS_BACK = 1_000
 """Blocks over which the endpoint must give logs."""
 TIMEOUT = 10.0
@@ -72,6 +87,7 @@ async def examine(folder: Path, password: str, clock: Callable[[], int]) -> Asyn
     yield _ok("settings", f"node.json is valid: {config.operator} at {config.endpoint}.")
     yield _files(folder)
     yield _disk(folder, config)
+    yield books(folder, config)
     keys = _Keys(folder, password, config)
     yield keys.finding
     try:
@@ -89,12 +105,12 @@ async def examine(folder: Path, password: str, clock: Callable[[], int]) -> Asyn
             _registration(connection, config, keys.node),
         )
         names = ("rpc", "logs", "contracts", "funds", "registration")
-        for name, check in zip(names, chain_checks, strict=True):
+        for name, finding in zip(names, chain_checks, strict=True):
             try:
-                yield await check
+                yield await finding
             except ChainError as error:
                 yield _failed(name, str(error), "Ask the endpoint's operator, or use another rpcUrl.")
-    yield await _endpoint(config, keys.node)
+    yield await endpoint(config, keys.node, clock)
 
 
 class _Keys:
@@ -156,6 +172,21 @@ def _disk(folder: Path, config: NodeConfig) -> Finding:
     return _ok("disk", sentence)
 
 
+def books(folder: Path, config: NodeConfig) -> Finding:
+    """Whose books are in `folder`; they stay as they are."""
+    file = folder / BOOKS
+    if not file.exists():
+        return _ok("books", "The node has none yet.")
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            check(connection, file, config.identity)
+            unclaimed = len(Accounts(config.payee, config.token).unclaimed(connection))
+    except (sqlite3.Error, NodeError) as error:
+        return _failed("books", str(error), "Correct node.json, or restore a backup.")
+    return _ok("books", f"They are those of {config.payee}; {unclaimed} channels hold unclaimed receipts.")
+
+
 async def _head(connection: Connection, config: NodeConfig, clock: Callable[[], int]) -> Finding:
     head = await connection.head()
     age = clock() - head.timestamp
@@ -197,14 +228,25 @@ async def _contracts(connection: Connection, config: NodeConfig) -> Finding:
     return _ok("contracts", "Channels and NodeRegistry are those that this version knows.")
 
 
+def gas_funds(price: int, claims: int = CLAIMS_AHEAD) -> int:
+    """Wei that the gas account must hold to send so many claims, at `price` wei per gas."""
+    return (CLAIM_GAS_LIMIT + (claims - 1) * CLAIM_GAS) * price
+
+
+def claims_affordable(balance: int, price: int) -> int:
+    """How many claims in a row an account with `balance` wei can send, at `price` wei per gas."""
+    spare = balance - CLAIM_GAS_LIMIT * price
+    return 0 if spare < 0 else 1 + spare // (CLAIM_GAS * max(1, price))
+
+
 async def _funds(connection: Connection, account: ChecksumAddress) -> Finding:
     balance, asked = await connection.balance(account), await fees.ask(connection)
-    claim = BATCH_GAS * asked.limit
-    sentence = f"{account} holds {balance / 10**18:.6f} ETH; a claim costs at most {claim / 10**18:.6f} ETH."
-    remedy = f"Send at least {CLAIMS_AHEAD * claim / 10**18:.6f} ETH to {account}."
-    if balance < claim:
+    claims, claim = claims_affordable(balance, asked.limit), CLAIM_GAS * asked.limit
+    sentence = f"{account} holds {balance / 10**18:.6f} ETH; a claim costs about {claim / 10**18:.6f} ETH."
+    remedy = f"Send at least {(gas_funds(asked.limit) - balance) / 10**18:.6f} ETH to {account}."
+    if not claims:
         return _failed("funds", sentence, remedy)
-    if balance < CLAIMS_AHEAD * claim:
+    if claims < CLAIMS_AHEAD:
         return _warning("funds", sentence, remedy)
     return _ok("funds", sentence)
 
@@ -246,15 +288,31 @@ def differences(found: RegisteredNode, config: NodeConfig) -> str:
     return ", ".join(name for name, (there, here) in pairs.items() if there != here)
 
 
-async def _endpoint(config: NodeConfig, node_key: ChecksumAddress | None) -> Finding:
+async def endpoint(config: NodeConfig, node_key: ChecksumAddress | None, clock: Callable[[], int]) -> Finding:
+    """What clients meet at the node's public address: an answer, its certificate and its descriptor."""
     url = f"{config.endpoint}/v1/node"
     try:
-        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as http:
-            answer = (await http.get(url)).json()
-        descriptor = NodeDescriptor.verify(answer, node_domain(config.chain_id, config.registry))
+        async with (
+            httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=httpx.create_ssl_context()) as http,
+            http.stream("GET", url) as answer,
+        ):
+            days = _certificate_days(answer, clock())
+            body = json.loads(await answer.aread())
+        descriptor = NodeDescriptor.verify(body, node_domain(config.chain_id, config.registry))
+    except httpx.ConnectError as error:
+        words = str(error) or type(error).__name__
+        if _taken(config):
+            return _failed(
+                "endpoint",
+                f"{url} does not answer ({words}), though a program listens on port {config.port}.",
+                "Check endpoint, TLS and proxy; or stop what else uses the port.",
+            )
+        return _warning("endpoint", f"{url} does not answer: {words}.", "Run `waypost node run`.")
     except (httpx.HTTPError, ValueError) as error:
         words = str(error) or type(error).__name__
-        return _warning("endpoint", f"{url} does not answer: {words}.", "Run `waypost node run`.")
+        return _failed(
+            "endpoint", f"{url} does not answer as a node would: {words}.", "Check endpoint and port."
+        )
     except ProtocolError as error:
         return _failed("endpoint", f"{url} has no valid descriptor: {error}", "Ask who answers there.")
     if descriptor.operator != config.operator:
@@ -263,4 +321,29 @@ async def _endpoint(config: NodeConfig, node_key: ChecksumAddress | None) -> Fin
         return _failed(
             "endpoint", f"{url} signs with an older key, {descriptor.node_key}.", "Restart the node."
         )
-    return _ok("endpoint", f"{url} answers with this node's descriptor.")
+    if days is not None and days < CERTIFICATE_DAYS:
+        return _warning(
+            "endpoint", f"The certificate of {url} ends in {days} days.", "Renew it, and restart the node."
+        )
+    return _ok(
+        "endpoint",
+        f"{url} answers with this node's descriptor"
+        + ("." if days is None else f"; its certificate lasts {days} more days."),
+    )
+
+
+def _certificate_days(answer: httpx.Response, now: int) -> int | None:
+    """Whole days until the end of the certificate that the answer came under; None without TLS."""
+    tls = answer.extensions["network_stream"].get_extra_info("ssl_object")
+    if tls is None:
+        return None
+    return int(ssl.cert_time_to_seconds(tls.getpeercert()["notAfter"]) - now) // 86_400
+
+
+def _taken(config: NodeConfig) -> bool:
+    """Whether something listens on the node's port."""
+    try:
+        socket.create_connection((config.host, config.port), TIMEOUT).close()
+    except OSError:
+        return False
+    return True

@@ -26,6 +26,7 @@ from pydantic.alias_generators import to_camel
 
 from waypost import files
 from waypost.errors import InvalidConfig, ProtocolError, WrongPassword
+from waypost.node.backends.schema import Identity
 from waypost.protocol.fields import parse_address
 from waypost.protocol.nodes import parse_endpoint
 
@@ -133,6 +134,11 @@ class NodeConfig(_Section):
     opening_cap_per_hour: Annotated[int, Field(ge=0)] = 60
     clock_tolerance_seconds: Seconds = 60
 
+    @property
+    def identity(self) -> Identity:
+        """Whose books this node does."""
+        return Identity(self.chain_id, self.channels, self.registry, self.token, self.payee)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -235,6 +241,12 @@ def read_admin_token(data_dir: Path) -> SecretStr:
         return SecretStr(path.read_text().strip())
     except OSError as error:
         raise InvalidConfig(f"{path} cannot be read: {error.strerror}", path=str(path)) from error
+
+
+def renew_admin_token(data_dir: Path) -> None:
+    """Makes a token if there is none: who loses or leaks it deletes the file and starts the node again."""
+    if not (data_dir / TOKEN_FILE).exists():
+        files.write(data_dir / TOKEN_FILE, secrets.token_urlsafe(32))
 
 
 def read_key(data_dir: Path, role: str, password: str) -> bytes | None:

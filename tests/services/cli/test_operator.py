@@ -196,6 +196,11 @@ def test_stake_is_provisioned_thawed_and_withdrawn(node: Path, waypost: Run, cha
     rpc(chain, "evm_increaseTime", 60)
     rpc(chain, "evm_mine")
     assert provisions("withdraw", "--slasher", SLASHER, "--yes")[1] == (SLASHER, "10000000", "0")
+    assert provisions("thaw", "4", "--slasher", SLASHER, "--yes")[1] == (SLASHER, "6000000", "4000000")
+    assert waypost("node", "cancel-thaw", "--slasher", SLASHER).error == "confirmation_needed"
+    assert provisions("cancel-thaw", "--slasher", SLASHER, "--dry-run")[1] == (SLASHER, "6000000", "4000000")
+    assert provisions("cancel-thaw", "--slasher", SLASHER, "--yes")[1] == (SLASHER, "10000000", "0")
+    assert waypost("node", "cancel-thaw", "--yes").error == "transaction_reverted"
     for amount in ("-1", "a", "1.0000001"):
         assert waypost("node", "stake", "--yes", "--", amount).error == "amount_out_of_range"
 
@@ -210,8 +215,12 @@ def test_status_says_what_to_do_next(node: Path, waypost: Run, chain: str) -> No
     found = status()
     assert (found["stake"]["listed"], found["stake"]["minimum"]) == (True, "10000000")
     assert [action["code"] for action in found["next"]] == ["run"]
+    assert (found["closing"], found["claimWaitingSince"], found["chain"]) == ([], None, {"reachable": True})
+    assert found["disk"]["quota"] == settings.read_config(node).storage_quota_bytes
+    assert found["gas"]["claimsAffordable"] * int(found["gas"]["claimCost"]) <= int(found["gasBalance"])
     assert waypost("node", "thaw", "1", "--yes").code == 0
     found = status()
+    assert [action["code"] for action in found["next"]] == ["run", "stake", "wait_for_thaw"]
     assert not found["stake"]["listed"]
     assert found["next"][1] == {
         "code": "stake",
@@ -226,3 +235,6 @@ def test_status_says_what_to_do_next(node: Path, waypost: Run, chain: str) -> No
     shown = waypost("node", "status").out
     assert "next         1 DUSD have thawed.  (waypost node withdraw)" in shown
     assert "stake        9 DUSD assigned to nobody, 1 DUSD thawing" in shown
+    assert waypost("node", "thaw", "9", "--yes").code == 0
+    # Who leaves is not told to stake what left.
+    assert [action["code"] for action in status()["next"]] == ["run", "leave", "wait_for_thaw"]

@@ -7,8 +7,8 @@ from typing import Any
 from waypost.chain.registry import RegisteredNode
 from waypost.cli.amounts import Unit, ether
 from waypost.cli.node.stake import Stake
-from waypost.node.claim_plan import BATCH_GAS
-from waypost.node.doctor import CLAIMS_AHEAD, differences
+from waypost.cli.times import utc
+from waypost.node.doctor import CLAIMS_AHEAD, claims_affordable, differences, gas_funds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,9 @@ def advise(status: Mapping[str, Any], running: bool, place: Place) -> list[Actio
 
 def _money(status: Mapping[str, Any], running: bool, place: Place) -> Iterator[Action]:
     unit, at_risk = place.stake.unit, int(status["totals"]["atRisk"])
-    needed = CLAIMS_AHEAD * BATCH_GAS * place.gas_price
-    if status.get("gasBalance") is not None and int(status["gasBalance"]) < needed:
+    balance = status["gasBalance"]
+    if balance is not None and claims_affordable(int(balance), place.gas_price) < CLAIMS_AHEAD:
+        needed = gas_funds(place.gas_price) - int(balance)
         sentence = f"Send {status['gasAccount']} at least {ether(needed)}: it pays for claims."
         yield Action("fund_gas_account", sentence)
     if at_risk and not running:
@@ -64,6 +65,12 @@ def _entry(place: Place) -> Iterator[Action]:
     if found is None:
         yield Action("register", "Clients cannot find the node.", "waypost node register")
         return
+    if not found.stake and found.thawing:
+        command = f"waypost node stake {_plain(unit, place.minimum)}"
+        yield Action(
+            "leave", "All stake is on its way out: the node is not listed, unless you stake.", command
+        )
+        return
     if differs := differences(found, config):
         yield Action("update", f"The registry has another {differs}.", "waypost node register")
     missing = place.minimum - found.stake
@@ -73,11 +80,15 @@ def _entry(place: Place) -> Iterator[Action]:
 
 
 def _leaving(place: Place) -> Iterator[Action]:
+    show = place.stake.unit.show
     for provision in place.stake.provisions:
-        if amount := provision.withdrawable(place.now, place.stake.unbonding):
-            option = f" --slasher {provision.slasher}" if provision.slasher else ""
-            sentence = f"{place.stake.unit.show(amount)} have thawed."
-            yield Action("withdraw", sentence, f"waypost node withdraw{option}")
+        option = f" --slasher {provision.slasher}" if provision.slasher else ""
+        amount = provision.withdrawable(place.now, place.stake.unbonding)
+        if amount:
+            yield Action("withdraw", f"{show(amount)} have thawed.", f"waypost node withdraw{option}")
+        elif provision.thawing and place.now < provision.thawed_at:
+            sentence = f"{show(provision.thawing)} thaw until {utc(provision.thawed_at)}."
+            yield Action("wait_for_thaw", sentence)
 
 
 def _plain(unit: Unit, amount: int) -> str:

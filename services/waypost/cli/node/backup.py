@@ -1,6 +1,5 @@
 """`waypost node backup` and `restore`: a node's folder in one file, and back."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from waypost.cli.nouns import examples
 from waypost.cli.options import DEFAULT_HOME, DataDir, Home, Json
 from waypost.cli.output import Output
 from waypost.cli.places import Places
+from waypost.cli.times import utc
 from waypost.node import backup as archive
 
 
@@ -22,7 +22,8 @@ def backup(
 ) -> None:
     """Copy settings, encrypted keys and books into one file, while the node runs or not.
 
-    The keys stay encrypted with the folder's password. Whoever has the file and the password has the node.
+    The keys stay encrypted with the folder's password: whoever has the file and the password has the node.
+    The token of the operator's listener is in it as it is, so keep the file as you keep the folder.
     """
     out, folder = Output(json), (data_dir or Places.under(home).node).expanduser().absolute()
     target = file.expanduser().absolute()
@@ -50,11 +51,10 @@ def restore(
     """
     out, folder = Output(json), (data_dir or Places.under(home).node).expanduser().absolute()
     manifest = archive.restore(file.expanduser().absolute(), folder)
-    made = datetime.fromtimestamp(manifest["created"], UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     out.result(
         {**manifest, "dataDir": str(folder)},
         [
-            f"{folder} is the node of {manifest['operator']} as of {made}.",
+            f"{folder} is the node of {manifest['operator']} as of {utc(manifest['created'])}.",
             "Next: `waypost node doctor`, then `waypost node run`.",
         ],
     )

@@ -3,7 +3,6 @@ repeated until all is done."""
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +20,10 @@ from waypost.cli.options import DEFAULT_HOME, DataDir, DryRun, Home, Json, Passw
 from waypost.cli.output import Output
 from waypost.cli.passwords import password
 from waypost.cli.places import Places
+from waypost.cli.times import utc
 from waypost.errors import ClaimPaysNothing, InvalidConfig, NodeRefused
 from waypost.node import settings
+from waypost.node.app import unix_time
 from waypost.protocol.fields import parse_address
 
 POLL_SECONDS = 1.0
@@ -130,7 +131,7 @@ async def _look(connection: Connection, registry: Registry, operator: ChecksumAd
     if await registry.node(operator) is None:
         raise InvalidConfig(f"{operator} is not in the registry.", operator=operator)
     # The next block carries about our time, the newest one may be old.
-    now = max((await connection.head()).timestamp, int(datetime.now(UTC).timestamp()))
+    now = max((await connection.head()).timestamp, unix_time())
     return Exit(tuple(await registry.provisions(operator)), await registry.unbonding(), now)
 
 
@@ -169,12 +170,13 @@ def _as_json(found: Exit) -> dict[str, object]:
 
 
 def _as_text(found: Exit, unit: Unit) -> list[str]:
-    when = datetime.fromtimestamp(found.next_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     match found.next:
         case "thaw":
             return [f"{unit.show(found.stake)} are staked: to be thawed."]
         case "wait":
-            return [f"{unit.show(found.thawing)} can be withdrawn at {when}: run this again then."]
+            return [
+                f"{unit.show(found.thawing)} can be withdrawn at {utc(found.next_at)}: run this again then."
+            ]
         case "withdraw":
             return [f"{unit.show(found.withdrawable)} have thawed and can be withdrawn."]
     return ["No stake is left in the registry."]

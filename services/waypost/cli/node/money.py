@@ -1,6 +1,8 @@
 """`waypost node status` and `claim`: what the node earned, and getting it on chain now."""
 
 import asyncio
+import shutil
+from pathlib import Path
 from typing import Any
 
 from waypost.chain import fees
@@ -15,12 +17,15 @@ from waypost.cli.nouns import examples
 from waypost.cli.options import DEFAULT_HOME, DataDir, DryRun, Home, Json, PasswordFile, Yes
 from waypost.cli.output import Output
 from waypost.cli.places import Places
+from waypost.cli.times import span, utc
 from waypost.errors import ChainError
 from waypost.node import settings
 from waypost.node.app import unix_time
+from waypost.node.doctor import CLAIM_GAS, claims_affordable
 from waypost.node.settings import NodeConfig
 
-SHOWN_CLAIMS = 5
+SHOWN = 5
+"""Of claims and closing channels; --json has all."""
 NO_UNIT = Unit("base units", 0)
 
 
@@ -39,20 +44,33 @@ def status(
         async with operator_side(folder, password_file, out.progress) as node:
             found = await node.ask("GET", "/status")
             running = node.running
-        place = await _place(config)
-        if place is None:
-            out.result({**found, "running": running}, _as_text(found, NO_UNIT, running))
+        here: dict[str, Any] = {**found, "running": running, "disk": _disk(folder, config)}
+        try:
+            place = await _place(config)
+        except ChainError as error:
+            here["chain"] = {"reachable": False, "reason": str(error)}
+            out.result(
+                here,
+                [
+                    *_as_text(here, NO_UNIT),
+                    f"chain        out of reach, and with it stake and next steps: {error}",
+                ],
+            )
             return
-        actions = advise(found, running, place)
-        stake = {
+        here["chain"] = {"reachable": True}
+        here["stake"] = {
             "minimum": str(place.minimum),
             "listed": place.registered is not None and place.registered.stake >= place.minimum,
+            "unbondingSeconds": place.stake.unbonding,
             "provisions": place.stake.to_json(),
         }
+        here["gas"] = _gas(found, place)
+        actions = advise(found, running, place)
+        here["next"] = [action.to_json() for action in actions]
         out.result(
-            {**found, "running": running, "stake": stake, "next": [action.to_json() for action in actions]},
+            here,
             [
-                *_as_text(found, place.stake.unit, running),
+                *_as_text(here, place.stake.unit),
                 *place.stake.lines(),
                 *(action.line() for action in actions),
             ],
@@ -110,41 +128,73 @@ async def _unit(config: NodeConfig) -> Unit:
         return NO_UNIT
 
 
-async def _place(config: NodeConfig) -> Place | None:
-    """The node in its registry; None while the chain is out of reach."""
-    try:
-        async with await connect(config.rpc_url, config.chain_id) as connection:
-            registry, token = Registry(connection, config.registry), Token(connection, config.token)
-            return Place(
-                registered=await registry.node(config.operator),
-                stake=await look(config, registry, token, await Unit.of(token)),
-                minimum=await registry.min_stake(),
-                gas_price=(await fees.ask(connection)).limit,
-                now=max((await connection.head()).timestamp, unix_time()),
-            )
-    except ChainError:
-        return None
+async def _place(config: NodeConfig) -> Place:
+    """The node in its registry. Raises ChainError."""
+    async with await connect(config.rpc_url, config.chain_id) as connection:
+        registry, token = Registry(connection, config.registry), Token(connection, config.token)
+        return Place(
+            registered=await registry.node(config.operator),
+            stake=await look(config, registry, token, await Unit.of(token)),
+            minimum=await registry.min_stake(),
+            gas_price=(await fees.ask(connection)).limit,
+            now=max((await connection.head()).timestamp, unix_time()),
+        )
 
 
-def _as_text(found: dict[str, Any], unit: Unit, running: bool) -> list[str]:
-    totals = {name: int(value) for name, value in found["totals"].items()}
-    state = (
-        f"{'running' if running else 'not running'}, {'level with' if found['ready'] else 'behind'} its chain"
-    )
-    lines = [
-        f"operator     {found['operator']}  ({state})",
+def _disk(folder: Path, config: NodeConfig) -> dict[str, int]:
+    """Bytes."""
+    return {"free": shutil.disk_usage(folder).free, "quota": config.storage_quota_bytes}
+
+
+def _gas(found: dict[str, Any], place: Place) -> dict[str, str | int]:
+    """What a claim of one channel costs now, in wei, and how many of them the gas account can send."""
+    gas: dict[str, str | int] = {"claimCost": str(CLAIM_GAS * place.gas_price)}
+    if found.get("gasBalance") is not None:
+        gas["claimsAffordable"] = claims_affordable(int(found["gasBalance"]), place.gas_price)
+    return gas
+
+
+def _as_text(here: dict[str, Any], unit: Unit) -> list[str]:
+    totals = {name: int(value) for name, value in here["totals"].items()}
+    running = "running" if here["running"] else "not running"
+    level = "level with" if here["ready"] else "behind"
+    return [
+        f"operator     {here['operator']}  ({running}, {level} its chain)",
         f"channels     {totals['channels']}",
         f"earned       {unit.show(totals['earned'])}",
         f"  claimed    {unit.show(totals['claimed'])}",
         f"  confirming {unit.show(totals['confirming'])}  (claimed, not deep enough yet)",
-        f"  claimable  {unit.show(totals['claimable'])}",
+        f"  claimable  {unit.show(totals['claimable'])}" + _waiting(here),
         f"  at risk    {unit.show(totals['atRisk'])}  (claimable, on channels that are closing)",
-        f"stored       {found['storedBytes']:,} bytes",
+        *(_closing(channel, unit) for channel in here["closing"][:SHOWN]),
+        f"stored       {here['storedBytes']:,} of {here['disk']['quota']:,} bytes;"
+        f" {here['disk']['free'] / 2**30:.1f} GiB of disk are free",
+        *_gas_account(here),
+        *(
+            f"claim        {entry['transaction']}  {unit.show(int(entry['value']))}  {entry['state']}"
+            for entry in here["claims"][:SHOWN]
+        ),
+        *(f"fault        {code}" for code in here["faults"]),
     ]
-    if found.get("gasBalance") is not None:
-        lines.append(f"gas account  {found['gasAccount']}  {ether(int(found['gasBalance']))}")
-    lines += [
-        f"claim        {entry['transaction']}  {unit.show(int(entry['value']))}  {entry['state']}"
-        for entry in found["claims"][:SHOWN_CLAIMS]
-    ]
-    return lines + [f"fault        {code}" for code in found["faults"]]
+
+
+def _waiting(here: dict[str, Any]) -> str:
+    since = here["claimWaitingSince"]
+    return "" if since is None else f"  (worth its gas for {span(max(0, unix_time() - since))})"
+
+
+def _closing(channel: dict[str, Any], unit: Unit) -> str:
+    left, shown = channel["closesAt"] - unix_time(), unit.show(int(channel["claimable"]))
+    when = f"in {span(left)}" if left > 0 else f"{span(-left)} ago"
+    return (
+        f"  closing    {channel['signer']}  {shown}  can be closed from {utc(channel['closesAt'])} ({when})"
+    )
+
+
+def _gas_account(here: dict[str, Any]) -> list[str]:
+    if here["gasBalance"] is None:
+        return []
+    line = f"gas account  {here['gasAccount']}  {ether(int(here['gasBalance']))}"
+    if gas := here.get("gas"):
+        line += f", enough for {gas['claimsAffordable']} claims of about {ether(int(gas['claimCost']))}"
+    return [line]

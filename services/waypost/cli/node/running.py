@@ -32,6 +32,7 @@ def run(
     if log_level not in LEVELS:
         raise InvalidConfig(f"There is no log level {log_level[:20]!r}; there are {', '.join(LEVELS)}.")
     settings.read_config(folder)  # names a missing folder before anybody is asked for a password
+    settings.renew_admin_token(folder)
     loaded = settings.load(folder, password(str(folder), password_file))
 
     def started(listening: Listening) -> None:

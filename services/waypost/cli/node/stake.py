@@ -146,6 +146,27 @@ def thaw(
     _carry_out(steps, data_dir, home, password_file, dry_run, yes, json)
 
 
+@examples("waypost node cancel-thaw --yes", "waypost node cancel-thaw --slasher 0x… --yes")
+def cancel_thaw(
+    slasher: Slasher = None,
+    data_dir: DataDir = None,
+    home: Home = DEFAULT_HOME,
+    password_file: PasswordFile = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Let everything that thaws in one provision back the node again."""
+
+    async def steps(found: Stake) -> tuple[str, list[Call]]:
+        whom = _slasher(slasher)
+        thawing = sum(provision.thawing for provision in found.provisions if provision.slasher == whom)
+        question = f"Let {found.unit.show(thawing)} that are thawing back the node again?"
+        return question, [found.registry.cancel_thaw(whom)]
+
+    _carry_out(steps, data_dir, home, password_file, dry_run, yes, json)
+
+
 @examples("waypost node withdraw --yes", "waypost node withdraw --slasher 0x… --to 0x… --yes")
 def withdraw(
     slasher: Slasher = None,

@@ -11,6 +11,7 @@ from waypost.node.api.access import Bearer, NodeHere
 from waypost.node.api.errors import problems
 from waypost.node.api.fields import Address, Amount, Bytes32, Model, Uint256
 from waypost.node.api.models import Time
+from waypost.node.claim_plan import is_urgent
 from waypost.node.claims import ClaimRecord
 
 
@@ -50,6 +51,14 @@ class Claim(Model):
     created: Time
 
 
+class ClosingChannel(Model):
+    """A channel with unclaimed money that nobody can claim any more after `closesAt`."""
+
+    signer: Address
+    claimable: Amount
+    closes_at: Time
+
+
 class Claims(Model):
     """The transactions that claimed."""
 
@@ -57,7 +66,10 @@ class Claims(Model):
 
 
 class Status(Model):
-    """A node at a glance; `faults` are codes of what is wrong now, `gasBalance` is in wei."""
+    """A node at a glance; `faults` are codes of what is wrong now, `gasBalance` is in wei.
+
+    `claimWaitingSince`: from when on something worth its gas has been waiting to be claimed.
+    """
 
     operator: Address
     payee: Address
@@ -65,6 +77,8 @@ class Status(Model):
     head: int
     head_age: int | None
     totals: Totals
+    closing: list[ClosingChannel]
+    claim_waiting_since: Time | None
     stored_bytes: int
     gas_account: Address
     gas_balance: Uint256 | None
@@ -85,6 +99,7 @@ async def show_metrics(node: NodeHere) -> Response:
 async def show_status(node: NodeHere) -> Status:
     """The books, the gas account and the claimer, for `waypost node status`."""
     outbox, claimer = await node.outbox.status(), await node.claimer.status()
+    claimable = await node.db.read(node.ledger.accounts.claimable)
     return Status(
         operator=node.settings.operator,
         payee=node.settings.payee,
@@ -92,6 +107,12 @@ async def show_status(node: NodeHere) -> Status:
         head=node.sync.head,
         head_age=node.sync.head_age,
         totals=Totals.model_validate(asdict(await node.ledger.totals())),
+        closing=[
+            ClosingChannel(signer=a.signer, claimable=a.claimable, closes_at=a.closes_at)
+            for a in claimable
+            if is_urgent(a)
+        ],
+        claim_waiting_since=claimer.waiting_since,
         stored_bytes=await node.messages.used_bytes(),
         gas_account=outbox.account,
         gas_balance=outbox.balance,

@@ -114,14 +114,23 @@ class Identity:
     payee: ChecksumAddress
 
 
+def check(connection: sqlite3.Connection, path: Path, identity: Identity) -> int:
+    """The version of the file's tables, 0 if it is empty. Only reads.
+
+    Raises DataCorrupt, DataTooNew or DataOfAnotherChain.
+    """
+    version = _version(connection, path)
+    if version:
+        _check_identity(connection, path, identity)
+    return version
+
+
 def prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> None:
     """Checks that the file is ours, brings its tables up to date and sets what durability needs.
 
     Raises DataCorrupt, DataTooNew or DataOfAnotherChain, and leaves such a file as it was.
     """
-    version = _version(connection, path)
-    if version:
-        _check_identity(connection, path, identity)
+    version = check(connection, path, identity)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")  # on macOS, fsync alone does not reach the disk
