@@ -5,6 +5,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -129,13 +130,9 @@ def results(target: str) -> dict[str, str]:
 
 def explained() -> set[str]:
     """The mutants for which the committed list says why they survive."""
-    rows = EXPLAINED.read_text().splitlines() if EXPLAINED.exists() else []
-    return {
-        name
-        for row in rows
-        if row.startswith("| `") and ".sol` |" not in row
-        for name in row.split("|")[1].replace("`", "").split()
-    }
+    _, _, table = EXPLAINED.read_text().partition("## Explained")
+    rows = (row.split("|")[1] for row in table.splitlines() if row.startswith("| `"))
+    return {name for cell in rows for name in cell.replace("`", "").split()}
 
 
 def report(target: str, *, whole: bool) -> bool:
@@ -167,16 +164,21 @@ def flat(text: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=[*TARGETS, *python.TARGETS], help="one target alone")
-    parser.add_argument("--shard", default="1/1", help="n/of: every of-th mutant, from the n-th on")
+    parser.add_argument(
+        "--shard", default="1/1", help="n/of: every of-th mutant (Python: target), from the n-th on"
+    )
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long, per target")
     parser.add_argument("--report", action="store_true", help="show what is known, test nothing")
     arguments = parser.parse_args()
-    number, of = map(int, arguments.shard.split("/"))
+    shard = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", arguments.shard)
+    if shard is None or int(shard[1]) > int(shard[2]):
+        parser.error(f"--shard is like 3/8, not {arguments.shard!r}")
+    number, of = int(shard[1]), int(shard[2])
     OUT.mkdir(parents=True, exist_ok=True)
-    targets = [arguments.only] if arguments.only else [*TARGETS, *python.TARGETS]
+    targets = [arguments.only] if arguments.only else [*TARGETS, *list(python.TARGETS)[number - 1 :: of]]
     for target in targets if not arguments.report else ():
         if target in python.TARGETS:
-            python.test(target)
+            python.test(target, arguments.seconds)
         else:
             test(target, number, of, arguments.seconds)
     unexplained = [

@@ -5,8 +5,10 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,13 +22,18 @@ TARGETS = {
 ENVIRONMENT = {**os.environ, "PYTHONPATH": "src"}
 
 
-def test(target: str) -> None:
-    """Judges every mutant that has no verdict yet."""
+def test(target: str, limit: float) -> None:
+    """Judges every mutant that has no verdict yet, for at most `limit` seconds."""
     place = _workshop(target)
-    done = subprocess.run(
-        [sys.executable, "-m", "mutmut", "run", "--max-children", "2"], cwd=place, env=ENVIRONMENT
-    )
-    if done.returncode != 0:
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", "2"]
+    with subprocess.Popen(command, cwd=place, env=ENVIRONMENT) as run:
+        try:
+            run.wait(min(limit, threading.TIMEOUT_MAX))
+        except subprocess.TimeoutExpired:
+            run.send_signal(signal.SIGINT)  # what is judged is kept
+            run.wait()
+            sys.exit(f"{target}: mutants are left; run it again to go on.")
+    if run.returncode != 0:
         sys.exit(f"mutmut could not judge {target}; see above.")
 
 
