@@ -2,15 +2,18 @@
 everywhere. What is there already is checked and kept, so that an interrupted deployment goes on."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from eth_typing import ChecksumAddress
 
 from waypost.chain import artifacts, fees, proxy
 from waypost.chain.amounts import ether, plain
 from waypost.chain.artifacts import Artifact
+from waypost.chain.confirming import confirmed, drain, found_again, pace
 from waypost.chain.connection import Call, Connection
+from waypost.chain.creations import Creations, Progress
+from waypost.chain.deployer import Bid
 from waypost.chain.manifest import Deployment, Manifest
 from waypost.chain.presets import Preset
 from waypost.chain.registry import Registry
@@ -19,19 +22,18 @@ from waypost.errors import (
     JSON,
     DeploymentMismatch,
     DeploymentProxyMissing,
-    InsufficientFunds,
     InvalidConfig,
     RpcFailed,
     TransactionReverted,
-    TransactionStuck,
     WrongChain,
     WrongContract,
 )
 from waypost.protocol.signatures import keccak
 
 PROXY = "DeploymentProxy"
-POLL_SECONDS = 0.2
+AS_ASKED = Bid()
 DEVELOPMENT_CHAINS = (1337, 31337)
+FUNDING_GAS = 21_000 * 5 // 4
 REORGS = 3
 """How often a deployment is sent again after a reorg undid it."""
 
@@ -55,7 +57,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a deployment would do, in order. `cost` is an estimate in wei, at `gas_price` wei per gas."""
+    """What a deployment would do, in order. `cost`: what the deployer must have, in wei; `gas_price`: the
+    most to pay, in wei per gas, of which `tip` is priority fee."""
 
     chain_id: int
     preset: Preset
@@ -64,14 +67,17 @@ class Plan:
     steps: tuple[Step, ...]
     cost: int
     gas_price: int
+    tip: int
 
     def lines(self) -> list[str]:
         """For people."""
         gas = sum(step.gas for step in self.steps)
+        price, tip = plain(self.gas_price, 9), plain(self.tip, 9)
         return [
             f"Chain {self.chain_id}, preset {self.preset.name}, token {self.token}",
             *(f"  {step.name:<16} {step.address}  {step.state}" for step in self.steps),
-            f"  {gas:,} gas at {plain(self.gas_price, 9)} gwei: at most {ether(self.cost)}",
+            f"  {gas:,} gas at {price} gwei, of which {tip} is priority fee",
+            f"  At most {ether(self.cost)}: so much gas and a quarter more",
         ]
 
     def to_json(self) -> dict[str, JSON]:
@@ -82,6 +88,7 @@ class Plan:
             "token": self.token,
             "costWei": str(self.cost),
             "gasPriceWei": str(self.gas_price),
+            "priorityFeeWei": str(self.tip),
             "steps": [
                 {
                     "name": step.name,
@@ -95,17 +102,13 @@ class Plan:
         }
 
 
-Progress = Callable[[str], None]
-"""Is told in words what is happening."""
-
-
 async def plan(
     connection: Connection,
     preset: Preset,
     token: ChecksumAddress | None = None,
     *,
     salt: bytes = bytes(32),
-    max_fee: int | None = None,
+    bid: Bid = AS_ASKED,
 ) -> Plan:
     """What has to be deployed; without a token DevDollar is, if the preset brings it. `salt` is 32 bytes.
 
@@ -133,48 +136,67 @@ async def plan(
     delays = preset.min_close_delay, preset.max_close_delay
     steps.append(await _step(connection, salt, "Channels", *delays))
     steps.append(await _step(connection, salt, "NodeRegistry", token, preset.min_stake, preset.unbonding))
-    asked = (await fees.ask(connection)).limit
-    price = asked if max_fee is None else min(asked, max_fee)
-    cost = sum(proxy.INSTALLATION_COST if step.name == PROXY else step.gas * price for step in steps)
-    return Plan(connection.chain_id, preset, token, salt, tuple(steps), cost, price)
+    offer = bid.within(await fees.ask(connection))
+    price = offer.limit if bid.max_fee is None else min(offer.limit, bid.max_fee)
+    cost = sum(_cost(step, price) for step in steps)
+    return Plan(connection.chain_id, preset, token, salt, tuple(steps), cost, price, min(offer.tip, price))
 
 
-async def require_funds(plan: Plan, sender: Sender) -> str:
-    """What the deployer has, in words. Raises InsufficientFunds if that is less than the plan may cost."""
-    balance = await sender.connection.balance(sender.address)
-    if balance < plan.cost:
-        raise InsufficientFunds(
-            f"{sender.address} has {ether(balance)}; the deployment may cost {ether(plan.cost)}.",
-            account=sender.address,
-            balance=str(balance),
-            needed=str(plan.cost),
-        )
-    return f"  {sender.address} pays, and has {ether(balance)}"
+def _cost(step: Step, price: int) -> int:
+    """What the deployer needs for a step, in wei: `Sender` reserves a quarter more gas than is estimated."""
+    if step.name == PROXY:
+        return proxy.INSTALLATION_COST + FUNDING_GAS * price
+    return step.gas * 5 // 4 * price
+
+
+async def carry_out(plan: Plan, sender: Sender, path: Path, progress: Progress | None = None) -> Manifest:
+    """Executes a plan and writes the manifest to `path`. What is sent is recorded beside it before, and the
+    record is removed when the manifest is complete.
+
+    Raises InvalidConfig if one of the files cannot be written, or is another deployment's; else as `execute`.
+    """
+    addresses = {step.address for step in plan.steps} | {proxy.ADDRESS}
+    creations = Creations.beside(path, plan.chain_id, sender.address, addresses)
+    previous = _previous(path)
+    made = await execute(plan, sender, progress, previous, creations)
+    made.save(path)
+    creations.discard()
+    return made
+
+
+def _previous(path: Path) -> Manifest | None:
+    return Manifest.load(path) if path.exists() else None
 
 
 async def execute(
-    plan: Plan, sender: Sender, progress: Progress | None = None, previous: Manifest | None = None
+    plan: Plan,
+    sender: Sender,
+    progress: Progress | None = None,
+    previous: Manifest | None = None,
+    creations: Creations | None = None,
 ) -> Manifest:
     """Carries out a plan, telling `progress` what happens, and waits until every contract has the preset's
     confirmations. `previous` is an earlier manifest of the same deployment, if there is one: it
-    knows the blocks of what is there.
+    knows the blocks of what is there. `creations` knows what was sent before; None: nothing was.
 
     Raises WrongChain, InsufficientFunds, DeploymentProxyMissing or another ChainError; what was deployed by
     then stays, and executing again goes on from there.
     """
     _require_chain(sender.connection, plan.chain_id)
     tell = progress or (lambda _: None)
-    contracts = dict(previous.contracts) if previous else {}
+    creations = creations or Creations(plan.chain_id, sender.address)
+    contracts = dict(previous.contracts) if previous and previous.chain_id == plan.chain_id else {}
     for _ in range(REORGS):
-        await _drain(sender, tell)
+        await creations.settle(sender, tell)
+        await drain(sender, tell)
         known, contracts = contracts, {}
         for step in plan.steps:
             if step.name == PROXY:
-                await _install_proxy(sender)
+                await _install_proxy(sender, creations)
             else:
-                contracts[step.name] = await _deploy(sender, step, plan.salt, known.get(step.name))
+                contracts[step.name] = await _deploy(sender, creations, step, plan.salt, known.get(step.name))
             tell(f"{step.name} is at {step.address}")
-        if await _counts(sender.connection, plan, contracts, tell):
+        if await confirmed(sender.connection, plan.preset.confirmations, contracts, tell):
             break
         tell("A reorg has moved or undone some of it: going over it again")
     else:
@@ -229,93 +251,49 @@ async def _estimate(connection: Connection, call: Call, artifact: Artifact) -> i
         return 120_000 + 16 * len(call.data) + 215 * len(artifact.deployed_bytecode)
 
 
-async def _install_proxy(sender: Sender) -> None:
+async def _install_proxy(sender: Sender, creations: Creations) -> None:
     connection = sender.connection
     if await connection.code(proxy.ADDRESS):
         return
     missing = proxy.INSTALLATION_COST - await connection.balance(proxy.INSTALLER)
     if missing > 0:
-        await sender.send(Call(proxy.INSTALLER, b"", missing, "Funding the deployment proxy"))
+        funding = Call(proxy.INSTALLER, b"", missing, "Funding the deployment proxy")
+        await sender.send(funding, persist=creations.persist(PROXY, proxy.ADDRESS))
     transaction = SignedTransaction(keccak(proxy.INSTALLATION), proxy.INSTALLATION, 0)
+    pause = await pace(connection)
     try:
         await sender.broadcast(transaction)
         async with asyncio.timeout(TIMEOUT):
             while not await connection.code(proxy.ADDRESS):  # noqa: ASYNC110
-                await asyncio.sleep(POLL_SECONDS)
+                await asyncio.sleep(pause)
     except (RpcFailed, TimeoutError) as error:
         # Many chains refuse transactions without a chain id, or ask for more gas than this one has.
         sentence = f"The chain has no deployment proxy, and does not take its transaction: {error}"
         raise DeploymentProxyMissing(sentence, address=proxy.ADDRESS) from error
 
 
-async def _deploy(sender: Sender, step: Step, salt: bytes, known: Deployment | None) -> Deployment:
+async def _deploy(
+    sender: Sender, creations: Creations, step: Step, salt: bytes, known: Deployment | None
+) -> Deployment:
     connection = sender.connection
-    deployment = Deployment(step.address, 0, None, artifacts.load(step.name).hash, step.arguments)
     if not await connection.code(step.address):
+        creation = proxy.create(step.init_code, salt, step.name)
         try:
-            receipt = await sender.send(proxy.create(step.init_code, salt, step.name))
-            deployment = replace(deployment, block=receipt.block_number, transaction=receipt.hash)
+            await sender.send(creation, persist=creations.persist(step.name, step.address))
         except TransactionReverted:
             # Somebody else may have deployed the same in this moment; it is the same code.
             if not await connection.code(step.address):
                 raise
     await _require_code(connection, step.name, step.address)
-    if deployment.transaction is not None:
-        return deployment
+    artifact = artifacts.load(step.name)
+    deployment = Deployment(step.address, 0, None, artifact.hash, step.arguments, keccak(step.init_code))
+    receipt = await creations.receipt(connection, step.address)
+    if receipt is not None:
+        return replace(deployment, block=receipt.block_number, transaction=receipt.hash)
     if known is not None and known.address == step.address:
-        return await _found_again(connection, known)
+        found = await found_again(connection, known)
+        return replace(deployment, block=found.block, transaction=found.transaction)
     return replace(deployment, block=await _deployed_at(connection, step.address))
-
-
-async def _found_again(connection: Connection, known: Deployment) -> Deployment:
-    """The deployment where its transaction is now: a reorg may have moved it."""
-    receipt = None if known.transaction is None else await connection.receipt(known.transaction)
-    return known if receipt is None else replace(known, block=receipt.block_number)
-
-
-async def _drain(sender: Sender, tell: Progress) -> None:
-    """Waits for what the account sent before, perhaps in a deployment that was interrupted: nothing is paid
-    for twice. Raises TransactionStuck."""
-    told = False
-    give_up = asyncio.get_running_loop().time() + TIMEOUT
-    while (waiting := await _waiting(sender)) > 0:
-        if not told:
-            tell(f"Waiting for {waiting} earlier transactions of {sender.address}")
-            told = True
-        if asyncio.get_running_loop().time() > give_up:
-            sentence = (
-                f"{waiting} earlier transactions of {sender.address} are not mined: wait, or replace them."
-            )
-            raise TransactionStuck(sentence, account=sender.address)
-        await asyncio.sleep(POLL_SECONDS)
-
-
-async def _waiting(sender: Sender) -> int:
-    connection = sender.connection
-    mined = await connection.nonce(sender.address)
-    return await connection.nonce(sender.address, pending=True) - mined
-
-
-async def _counts(
-    connection: Connection, plan: Plan, contracts: dict[str, Deployment], tell: Progress
-) -> bool:
-    """Waits until the newest contract is deep enough; False if one of them is gone by then, or elsewhere.
-    Raises TransactionStuck on a chain that has no new blocks."""
-    target = max(each.block for each in contracts.values()) + plan.preset.confirmations
-    seen, since = -1, asyncio.get_running_loop().time()
-    while (head := (await connection.head()).number) < target:
-        now = asyncio.get_running_loop().time()
-        if head != seen:
-            tell(f"{target - head} of {plan.preset.confirmations} confirmations are missing")
-            seen, since = head, now
-        elif now - since > TIMEOUT:
-            sentence = f"All is deployed, but for {TIMEOUT:g} s block {head} is the newest: run this again."
-            raise TransactionStuck(sentence, block=head)
-        await asyncio.sleep(POLL_SECONDS)
-    for each in contracts.values():
-        if not await connection.code(each.address) or await _found_again(connection, each) != each:
-            return False
-    return True
 
 
 async def _deployed_at(connection: Connection, address: ChecksumAddress) -> int:

@@ -9,6 +9,7 @@ from typing import Self
 from eth_typing import ChecksumAddress
 
 from waypost import files
+from waypost.chain import proxy as deployment_proxy
 from waypost.errors import JSON, InvalidConfig, ProtocolError
 from waypost.protocol.fields import Fields
 
@@ -18,21 +19,25 @@ REQUIRED = ("Channels", "NodeRegistry")
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """One contract. `block` is its deployment's, or an earlier one if that cannot be told; `transaction` is
-    None if the contract was there before."""
+    None if the contract was there before. `init_code_hash`: the keccak of the creation code with its
+    arguments, from which the proxy derived the address (EIP-1014); older manifests have None."""
 
     address: ChecksumAddress
     block: int
     transaction: bytes | None
     artifact_hash: bytes
     constructor_arguments: tuple[str | int, ...]
+    init_code_hash: bytes | None = None
 
     def to_json(self) -> dict[str, JSON]:
         """The manifest's entry."""
+        init_code_hash = None if self.init_code_hash is None else "0x" + self.init_code_hash.hex()
         return {
             "address": self.address,
             "block": self.block,
             "transaction": None if self.transaction is None else "0x" + self.transaction.hex(),
             "artifactHash": "0x" + self.artifact_hash.hex(),
+            "initCodeHash": init_code_hash,
             "constructorArguments": list(self.constructor_arguments),
         }
 
@@ -46,6 +51,7 @@ class Deployment:
             transaction=fields.data("transaction", 32) if "transaction" in fields else None,
             artifact_hash=fields.data("artifactHash", 32),
             constructor_arguments=tuple(map(_argument, fields.items("constructorArguments"))),
+            init_code_hash=fields.data("initCodeHash", 32) if "initCodeHash" in fields else None,
         )
 
 
@@ -54,7 +60,7 @@ class Manifest:
     """The contracts of one chain by name: Channels, NodeRegistry, and DevDollar if it was deployed along.
 
     `confirmations`: blocks on top of a transaction's own before it counts on this network. `salt`: 32 bytes,
-    from which the proxy derived the addresses.
+    from which the deployment proxy at `proxy` derived the addresses.
     """
 
     chain_id: int
@@ -64,6 +70,7 @@ class Manifest:
     contracts: Mapping[str, Deployment]
     confirmations: int = 12
     salt: bytes = bytes(32)
+    proxy: ChecksumAddress = deployment_proxy.ADDRESS
 
     @property
     def channels(self) -> ChecksumAddress:
@@ -88,6 +95,7 @@ class Manifest:
             "deployer": self.deployer,
             "token": self.token,
             "confirmations": self.confirmations,
+            "deploymentProxy": self.proxy,
             "salt": "0x" + self.salt.hex(),
             "contracts": {name: entry.to_json() for name, entry in self.contracts.items()},
         }
@@ -108,6 +116,11 @@ class Manifest:
                 contracts={str(name): Deployment.from_json(entry) for name, entry in listed.items()},
                 confirmations=fields.integer("confirmations") if "confirmations" in fields else 12,
                 salt=fields.data("salt", 32) if "salt" in fields else bytes(32),
+                proxy=(
+                    fields.address("deploymentProxy")
+                    if "deploymentProxy" in fields
+                    else deployment_proxy.ADDRESS
+                ),
             )
         except ProtocolError as error:
             raise InvalidConfig(f"The manifest is malformed: {error}", **error.details) from None

@@ -20,20 +20,22 @@ from waypost.protocol.signatures import keccak
 @dataclass(frozen=True, slots=True)
 class Verified:
     """One contract of a manifest. `derived`: where the proxy puts this package's init code with the
-    manifest's arguments; `code_hash`: the keccak of what is on chain, None if nothing is."""
+    manifest's arguments; `init_code_hash`: that code's keccak; `stated_hash`: what the manifest says it is,
+    None in an old one; `code_hash`: the keccak of what is on chain, None if nothing is."""
 
     name: str
     address: ChecksumAddress
     derived: ChecksumAddress
     init_code_hash: bytes
+    stated_hash: bytes | None
     code_hash: bytes | None
     code_matches: bool
     arguments: tuple[str | int, ...]
 
     @property
     def holds(self) -> bool:
-        """Whether address and code are the artifact's."""
-        return self.code_matches and self.address == self.derived
+        """Whether address and code are the artifact's, and the manifest says so."""
+        return self.code_matches and self.address == self.derived and self._statement_holds
 
     @property
     def sentence(self) -> str:
@@ -44,7 +46,13 @@ class Verified:
             return "The code is not the artifact's."
         if self.address != self.derived:
             return f"The code is the artifact's, but these constructor arguments belong at {self.derived}."
+        if not self._statement_holds:
+            return "The contract is the artifact's, but the manifest states another init code hash."
         return "Code and constructor arguments are the artifact's."
+
+    @property
+    def _statement_holds(self) -> bool:
+        return self.stated_hash in (None, self.init_code_hash)
 
     def to_json(self) -> dict[str, JSON]:
         """For reports."""
@@ -55,6 +63,7 @@ class Verified:
             "verdict": self.sentence,
             "derivedAddress": self.derived,
             "initCodeHash": "0x" + self.init_code_hash.hex(),
+            "manifestInitCodeHash": None if self.stated_hash is None else "0x" + self.stated_hash.hex(),
             "codeHash": None if self.code_hash is None else "0x" + self.code_hash.hex(),
             "constructorArguments": list(self.arguments),
         }
@@ -65,6 +74,9 @@ async def examine(connection: Connection, manifest: Manifest) -> list[Verified]:
     if connection.chain_id != manifest.chain_id:
         sentence = f"{connection.host} serves chain {connection.chain_id}, not chain {manifest.chain_id}."
         raise WrongChain(sentence, given=connection.chain_id, expected=manifest.chain_id)
+    if manifest.proxy != proxy.ADDRESS:
+        sentence = f"The manifest's deployment proxy is {manifest.proxy}, and not {proxy.ADDRESS}."
+        raise DeploymentMismatch(sentence, given=manifest.proxy, expected=proxy.ADDRESS)
     return [
         _verified(name, entry, manifest.salt, await connection.code(entry.address))
         for name, entry in manifest.contracts.items()
@@ -114,6 +126,7 @@ def _verified(name: str, entry: Deployment, salt: bytes, code: bytes) -> Verifie
         address=entry.address,
         derived=proxy.address_of(init_code, salt),
         init_code_hash=keccak(init_code),
+        stated_hash=entry.init_code_hash,
         code_hash=keccak(code) if code else None,
         code_matches=artifact.matches(code),
         arguments=entry.constructor_arguments,

@@ -11,6 +11,7 @@ from waypost.chain import artifacts, proxy
 from waypost.chain.channels import Channels
 from waypost.chain.connection import Call, Connection, connect
 from waypost.chain.deploy import PROXY, execute, plan, verify
+from waypost.chain.deployer import Bid
 from waypost.chain.embedded import FUNDED_KEYS, EmbeddedChain, genesis
 from waypost.chain.manifest import Manifest
 from waypost.chain.presets import LOCAL, MAINNET, PRESETS, TESTNET, preset
@@ -87,6 +88,8 @@ async def test_deploying_twice_changes_nothing(
     blocks = {name: deployment.block for name, deployment in manifest.contracts.items()}
     assert {name: deployment.block for name, deployment in found.contracts.items()} == blocks
     assert await execute(again, sender, previous=manifest) == manifest
+    old = {name: replace(entry, init_code_hash=None) for name, entry in manifest.contracts.items()}
+    assert await execute(again, sender, previous=replace(manifest, contracts=old)) == manifest
 
 
 async def ask_to_mine(connection: Connection) -> None:
@@ -151,8 +154,24 @@ async def test_the_local_preset_stays_on_development_chains(chain: EmbeddedChain
 
 
 async def test_a_cap_on_fees_lowers_the_estimate(connection: Connection) -> None:
-    asked, capped = await plan(connection, LOCAL), await plan(connection, LOCAL, max_fee=7)
+    asked, capped = await plan(connection, LOCAL), await plan(connection, LOCAL, bid=Bid(max_fee=7))
     assert (capped.gas_price, capped.cost * asked.gas_price) == (7, asked.cost * 7)
+
+
+async def test_the_manifest_of_another_chain_says_nothing_of_this_one(
+    connection: Connection, sender: Sender, manifest: Manifest
+) -> None:
+    """Addresses are equal on all chains, blocks and transactions are not."""
+    unknown = {
+        name: replace(entry, block=99, transaction=b"\1" * 32) for name, entry in manifest.contracts.items()
+    }
+    other = replace(manifest, chain_id=1, contracts=unknown)
+    found = await execute(await plan(connection, LOCAL), sender, previous=other)
+    assert [(entry.block, entry.transaction) for entry in found.contracts.values()] == [
+        (1, None),
+        (2, None),
+        (3, None),
+    ]
 
 
 async def test_deploying_without_money(connection: Connection) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from waypost.chain import proxy
 from waypost.chain.embedded import FUNDED_KEYS
 from waypost.chain.manifest import Deployment, Manifest
 from waypost.errors import InvalidConfig
@@ -21,7 +22,7 @@ MANIFEST = Manifest(
     contracts={
         "DevDollar": Deployment(TOKEN, 7, b"\1" * 32, b"\2" * 32, ()),
         "Channels": Deployment(CHANNELS, 5, None, b"\3" * 32, (2, 3600)),
-        "NodeRegistry": Deployment(REGISTRY, 9, b"\4" * 32, b"\5" * 32, (TOKEN, 10_000_000, 5)),
+        "NodeRegistry": Deployment(REGISTRY, 9, b"\4" * 32, b"\5" * 32, (TOKEN, 10_000_000, 5), b"\6" * 32),
     },
 )
 
@@ -40,6 +41,17 @@ def test_a_manifest_survives_its_file(tmp_path: Path) -> None:
     older.save(path)
     assert Manifest.load(path) == older
     assert [entry.name for entry in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_a_manifest_of_before_the_proxy_and_init_codes_were_named() -> None:
+    content: Any = MANIFEST.to_json()
+    assert content.pop("deploymentProxy") == proxy.ADDRESS
+    del content["salt"], content["confirmations"]
+    for entry in content["contracts"].values():
+        del entry["initCodeHash"]
+    found = Manifest.from_json(content)
+    registry = replace(MANIFEST.contracts["NodeRegistry"], init_code_hash=None)
+    assert found == replace(MANIFEST, contracts={**MANIFEST.contracts, "NodeRegistry": registry})
 
 
 def test_a_manifest_that_cannot_be_written_leaves_the_old_one(
@@ -75,6 +87,9 @@ def test_a_manifest_that_cannot_be_written_leaves_the_old_one(
         (("contracts", "Channels", "block"), -1),
         (("contracts", "Channels", "transaction"), "0x12"),
         (("contracts", "Channels", "artifactHash"), ""),
+        (("contracts", "Channels", "initCodeHash"), "0x12"),
+        (("deploymentProxy",), "0x12"),
+        (("salt",), "0x12"),
         (("contracts", "Channels", "constructorArguments"), [None]),
         (("contracts", "Channels", "constructorArguments"), "2"),
     ],

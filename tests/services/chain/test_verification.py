@@ -27,6 +27,7 @@ async def test_a_deployment_of_ours_holds(connection: Connection, manifest: Mani
     assert [each.name for each in found] == ["DevDollar", "Channels", "NodeRegistry"]
     assert all(each.holds for each in found)
     assert [each.init_code_hash for each in found if not each.arguments] == [artifacts.load("DevDollar").hash]
+    assert [each.stated_hash for each in found] == [each.init_code_hash for each in found]
 
 
 async def test_what_differs_is_said(connection: Connection, manifest: Manifest) -> None:
@@ -42,6 +43,7 @@ async def test_what_differs_is_said(connection: Connection, manifest: Manifest) 
             "but these constructor arguments",
         ),
         (replace(manifest, salt=b"\1" * 32), "but these constructor arguments"),
+        (with_entry(manifest, "Channels", init_code_hash=bytes(32)), "states another init code hash"),
     )
     for changed, words in cases:
         (found,) = [each for each in await examine(connection, changed) if each.name == "Channels"]
@@ -50,9 +52,19 @@ async def test_what_differs_is_said(connection: Connection, manifest: Manifest) 
     assert channels != token
 
 
+async def test_a_manifest_without_init_code_hashes_still_holds(
+    connection: Connection, manifest: Manifest
+) -> None:
+    for name in manifest.contracts:
+        manifest = with_entry(manifest, name, init_code_hash=None)
+    assert all(each.holds for each in await examine(connection, manifest))
+
+
 async def test_manifests_that_make_no_sense(connection: Connection, manifest: Manifest) -> None:
     with pytest.raises(WrongChain):
         await examine(connection, replace(manifest, chain_id=5))
+    with pytest.raises(DeploymentMismatch, match="deployment proxy is"):
+        await examine(connection, replace(manifest, proxy=manifest.token))
     with pytest.raises(DeploymentMismatch, match="unknown contract"):
         await examine(connection, replace(manifest, contracts={"Another": manifest.contracts["Channels"]}))
     with pytest.raises(DeploymentMismatch, match="does not take"):

@@ -1,0 +1,96 @@
+"""`waypost deploy` before anything is sent: fees that make no sense, and whether the money suffices."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+from tests.services.cli.conftest import Run
+
+from waypost.chain.embedded import FUNDED_KEYS
+from waypost.client.account import Account as Person
+from waypost.protocol.signatures import address_of
+
+SALT = "0x" + "03" * 32
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--max-fee-gwei", "1", "--priority-fee-gwei", "1.000000001"),
+        ("--max-fee-gwei", "nan"),
+        ("--max-fee-gwei", "inf"),
+        ("--max-fee-gwei", "-1"),
+        ("--max-fee-gwei", "1e3"),
+        ("--max-fee-gwei", ""),
+        ("--priority-fee-gwei", "0.0000000001"),
+        ("--priority-fee-gwei", "."),
+        ("--priority-fee-gwei", "9999999999"),
+    ],
+)
+def test_fees_that_make_no_sense(chain: str, waypost: Run, words: tuple[str, ...]) -> None:
+    result = waypost("deploy", "--dev-account", "0", "--yes", *words)
+    assert (result.code, result.error) == (1, "invalid_config")
+    assert len(result.err.splitlines()) == 1
+
+
+def test_fees_to_the_wei(chain: str, waypost: Run) -> None:
+    words = ("--max-fee-gwei", "1.000000001", "--priority-fee-gwei", "1.000000001")
+    seen = waypost("deploy", "--salt", SALT, "--dry-run", "--json", *words).json
+    assert (seen["gasPriceWei"], seen["priorityFeeWei"]) == ("1000000001", "1000000001")
+
+
+def test_a_dry_run_says_whether_the_money_suffices(chain: str, waypost: Run, tmp_path: Path) -> None:
+    rich = waypost("deploy", "--salt", SALT, "--dev-account", "2", "--dry-run", "--json").json
+    assert rich["deployer"] == address_of(FUNDED_KEYS[2])
+    assert (rich["sufficient"], rich["dryRun"]) == (True, True)
+    assert int(rich["balanceWei"]) >= int(rich["costWei"]) > 0
+
+    poor = Account.create()
+    wallet = tmp_path / "wallet.json"
+    wallet.write_text(json.dumps(Account.encrypt(poor.key, "another password", kdf="scrypt", iterations=2)))
+    words = ("deploy", "--salt", SALT, "--keystore", str(wallet))
+    seen = waypost(*words, "--dry-run", "--json").json  # without the key file's password
+    assert (seen["deployer"], seen["balanceWei"], seen["sufficient"]) == (poor.address, "0", False)
+    assert "pays, and has 0 ETH: " in waypost(*words, "--dry-run").out
+    assert " ETH too little" in waypost(*words, "--dry-run").out
+
+    nobody = waypost("deploy", "--salt", SALT, "--dry-run")
+    assert "--keystore or --dev-account to see" in nobody.out
+    assert "balanceWei" not in waypost("deploy", "--salt", SALT, "--dry-run", "--json").json
+
+
+def test_a_dry_run_with_other_key_files(
+    chain: str, waypost: Run, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account names its payer; a key file may name nobody, and then it is opened."""
+    assert waypost("account", "new").code == 0
+    path = home / "account.keystore.json"
+    words = ("deploy", "--salt", SALT, "--dry-run", "--json", "--keystore")
+    assert waypost(*words, str(path)).json["deployer"] == Person.load(path, "correct horse").payer
+
+    anonymous = Account.create()
+    content: Any = Account.encrypt(anonymous.key, "correct horse", kdf="scrypt", iterations=2)
+    del content["address"]
+    wallet = tmp_path / "wallet.json"
+    wallet.write_text(json.dumps(content))
+    assert waypost(*words, str(wallet)).json["deployer"] == anonymous.address
+    monkeypatch.delenv("WAYPOST_PASSWORD")
+    assert waypost("deploy", "--dry-run", "--keystore", str(wallet)).error == "keystore_locked"
+
+
+def test_too_little_money_is_refused_before_anything_is_sent(
+    chain: str, waypost: Run, home: Path, tmp_path: Path
+) -> None:
+    wallet = tmp_path / "wallet.json"
+    poor = Account.create()
+    wallet.write_text(json.dumps(Account.encrypt(poor.key, "correct horse", kdf="scrypt", iterations=2)))
+    words = ("deploy", "--salt", SALT, "--keystore", str(wallet), "--yes", "--json")
+    result = waypost(*words)
+    error = json.loads(result.err.splitlines()[-1])["error"]
+    needed = waypost(*words[:-2], "--dry-run", "--json").json["costWei"]
+    assert (result.code, error["code"]) == (1, "insufficient_funds")
+    assert error["details"] == {"account": poor.address, "balance": "0", "needed": needed}
+    assert " gas at " in result.err  # the plan was shown
+    assert not (home / "deployments").exists()
