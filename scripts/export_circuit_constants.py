@@ -8,7 +8,7 @@ from pathlib import Path
 from waypost.protocol.poseidon import PARTIAL_ROUNDS, Parameters, parameters
 
 TARGET = Path(__file__).parent.parent / "circuits" / "poseidon_constants.circom"
-HEAD = """// Made by scripts/export_circuit_constants.py: do not edit. What each array is for: poseidon.circom.
+HEAD = """// Made by scripts/export_circuit_constants.py: do not edit. They are used in poseidon.circom.
 pragma circom 2.1.0;
 """
 

@@ -156,11 +156,11 @@ class SpendingLimitExceeded(ClientError): """This would spend more than the limi
 class ConfigurationError(WaypostError): """The configuration is unusable."""
 
 class ConfirmationNeeded(ConfigurationError): """Money would move, and nobody can be asked."""
-class DevelopmentKey(ConfigurationError): """Anybody can forge proofs for this key, so no public chain may use it."""
+class DevelopmentKey(ConfigurationError): """Anybody can forge proofs for a development key."""
 class FileUnusable(ConfigurationError): """A file or folder cannot be read or written."""
 class InvalidBackup(ConfigurationError): """The backup is damaged, or was made by something else."""
 class InvalidConfig(ConfigurationError): """A setting is missing or has an unusable value."""
-class InvalidKey(ConfigurationError): """The proving or verifying key is damaged, or made for another circuit."""
+class InvalidKey(ConfigurationError): """The proving or verifying key is damaged, or for another circuit."""
 class InvalidMnemonic(ConfigurationError): """These are not the 24 words of a BIP-39 seed."""
 class KeyUnknown(ConfigurationError): """No key file has this hash."""
 class KeystoreLocked(ConfigurationError): """The key file needs a password."""

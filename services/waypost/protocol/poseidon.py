@@ -1,10 +1,11 @@
-"""The Poseidon hash over BN254's scalar field, as circomlib, zerokit and the contracts compute it (x^5, capacity 0).
+"""The Poseidon hash over BN254's scalar field, as circomlib, zerokit and the contracts compute it (x^5,
+capacity 0).
 
-Source: Grassi et al., "Poseidon", eprint 2019/458; parameters from its Grain LFSR (section F), sparse form of the
-partial rounds from its appendix B.
+Source: Grassi et al., "Poseidon", eprint 2019/458; parameters from its Grain LFSR (section F), sparse form
+of the partial rounds from its appendix B.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -18,13 +19,20 @@ FULL_ROUNDS = 8
 PARTIAL_ROUNDS = {2: 56, 3: 57, 4: 56}
 """By width, which is one more than the number of inputs."""
 
+try:  # fifteen times as fast for pairs, on the one platform that it has a wheel for
+    from light_poseidon_python import Hasher
+
+    _hash_pair: Callable[[list[int]], int] | None = Hasher(2).hash
+except ImportError:
+    _hash_pair = None
+
 Matrix = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SparseRound:
-    """How a partial round mixes: `first` makes the new first element from the whole state, `column` times the old
-    first element is added to each other element."""
+    """How a partial round mixes: `first` makes the new first element from the whole state, `column` times
+    the old first element is added to each other element."""
 
     constant: int
     first: tuple[int, ...]
@@ -33,9 +41,9 @@ class SparseRound:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Poseidon of one width, in sparse form: `constants[0]` is added before the first full round, `constants[i]`
-    after the S-boxes of full round i − 1; the last full round has none. `bridge` mixes between the first full
-    rounds and the partial ones, `mix` everywhere else."""
+    """Poseidon of one width, in sparse form: `constants[0]` is added before the first full round,
+    `constants[i]` after the S-boxes of full round i − 1; the last full round has none. `bridge` mixes
+    between the first full rounds and the partial ones, `mix` everywhere else."""
 
     width: int
     constants: Matrix
@@ -45,12 +53,19 @@ class Parameters:
 
 
 def poseidon(inputs: Sequence[int]) -> int:
-    """The hash of one to three field elements. Raises InvalidFieldElement for any other number of inputs, and for
-    an input that is not reduced."""
+    """The hash of one to three field elements. Raises InvalidFieldElement for any other number of inputs,
+    and for an input that is not reduced."""
     for each in inputs:
         require_field_element(each)
     if len(inputs) + 1 not in PARTIAL_ROUNDS:
         raise InvalidFieldElement(f"Poseidon takes one to three inputs here, not {len(inputs)}.")
+    if len(inputs) == 2 and _hash_pair is not None:
+        return int(_hash_pair(list(inputs)))
+    return hash_plainly(inputs)
+
+
+def hash_plainly(inputs: Sequence[int]) -> int:
+    """As `poseidon`, for reduced inputs, and always in Python: some 0.5 ms."""
     p = parameters(len(inputs) + 1)
     state = [value + constant for value, constant in zip((0, *inputs), p.constants[0], strict=True)]
     half = FULL_ROUNDS // 2
@@ -106,7 +121,8 @@ def parameters(width: int) -> Parameters:
     late = [_apply(inverse, each) for each in plain[half + partial_rounds + 1 :]]
     constants = (plain[0], *early, _apply(inverse, carried), *late)
 
-    # Each mixing matrix is a sparse one times a block that commutes with the partial S-box and joins the mixing before.
+    # Each mixing matrix is a sparse one times a block that commutes with the partial S-box: that joins the
+    # mixing before.
     sparse: list[SparseRound] = []
     current = mix
     for index in reversed(range(partial_rounds)):
@@ -122,7 +138,15 @@ def parameters(width: int) -> Parameters:
 def _grain(width: int, partial_rounds: int) -> Iterator[int]:
     """The 254-bit numbers of the Grain LFSR, for a prime field and the S-box x^5."""
     bits = R.bit_length()
-    fields = ((1, 2), (0, 4), (bits, 12), (width, 12), (FULL_ROUNDS, 10), (partial_rounds, 10), (2**30 - 1, 30))
+    fields = (
+        (1, 2),
+        (0, 4),
+        (bits, 12),
+        (width, 12),
+        (FULL_ROUNDS, 10),
+        (partial_rounds, 10),
+        (2**30 - 1, 30),
+    )
     state = 0
     for value, size in fields:
         state = state << size | value

@@ -1,8 +1,8 @@
-"""Rate-limiting nullifiers, version 2 (Vac's 32/RLN-V2): who signals more often than the limit discloses the secret.
-Numbers are elements of BN254's scalar field, reduced."""
+"""Rate-limiting nullifiers, version 2 (Vac's 32/RLN-V2): who signals more often than the limit discloses
+the secret. Numbers are elements of BN254's scalar field, reduced."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sha3 import keccak_256
 
@@ -18,10 +18,11 @@ MAX_LIMIT = 2**LIMIT_BITS - 1
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What a member proves with: the secret, the limit that was registered, and where its leaf is. `siblings` are
-    the neighbours on the way to the root, lowest first; `index` is the leaf's place in the tree, from 0."""
+    """What a member proves with: the secret, the limit that was registered, and where its leaf is.
+    `siblings` are the neighbours on the way to the root, lowest first; `index` is the leaf's place in the
+    tree, from 0."""
 
-    secret: int
+    secret: int = field(repr=False)
     limit: int
     index: int
     siblings: tuple[int, ...]
@@ -46,8 +47,8 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What everybody sees of a signal: the share (x, y), the root that the member proved, and the nullifier, which
-    is the same for two signals of one member with one message id in one epoch."""
+    """What everybody sees of a signal: the share (x, y), the root that the member proved, and the
+    nullifier, which is the same for two signals of one member with one message id in one epoch."""
 
     y: int
     root: int
@@ -90,15 +91,15 @@ def hash_to_field(data: bytes) -> int:
 
 
 def external_nullifier(epoch: int, identifier: bytes) -> int:
-    """Of an epoch (a number from 0 to 2^64 − 1, hashed as 32 bytes little-endian, as Waku does) in the application
-    named by `identifier`."""
+    """Of an epoch (a number from 0 to 2^64 − 1, hashed as 32 bytes little-endian, as Waku does) in the
+    application named by `identifier`."""
     _require_within("epoch", epoch, 0, 2**64 - 1)
     return poseidon([hash_to_field(epoch.to_bytes(32, "little")), hash_to_field(identifier)])
 
 
 def signal(membership: Membership, message_id: int, x: int, external_nullifier: int) -> Signal:
-    """What the circuit makes of these inputs. `message_id` counts the epoch's signals, from 0; `x` is the field
-    element of what is signalled. Raises InvalidFieldElement."""
+    """What the circuit makes of these inputs. `message_id` counts the epoch's signals, from 0; `x` is the
+    field element of what is signalled. Raises InvalidFieldElement."""
     _require_within("message id", message_id, 0, membership.limit - 1)
     slope = poseidon([membership.secret, external_nullifier, message_id])
     y = (membership.secret + slope * require_field_element(x)) % R
@@ -106,8 +107,9 @@ def signal(membership: Membership, message_id: int, x: int, external_nullifier: 
 
 
 def recover_secret(first: Signal, second: Signal) -> int:
-    """The secret of who made two signals with one message id. Raises InvalidShares when they are no such pair: other
-    epochs, other nullifiers, the same x (a repetition, no second share), or shares that do not fit the nullifier."""
+    """The secret of who made two signals with one message id. Raises InvalidShares when they are no such
+    pair: other epochs, other nullifiers, the same x (a repetition, no second share), or shares that do not
+    fit the nullifier."""
     if (first.external_nullifier, first.nullifier) != (second.external_nullifier, second.nullifier):
         raise InvalidShares("The signals have different nullifiers.")
     if first.x == second.x:

@@ -1,4 +1,5 @@
-"""The RLN-v2 circuit of circuits/rln.circom, compiled: its constraints, and the wires' values for a member's signal."""
+"""The RLN-v2 circuit of circuits/rln.circom, compiled: its constraints, and the wires' values for a
+member's signal."""
 
 import lzma
 from functools import cache
@@ -29,8 +30,8 @@ def _solver() -> Solver:
 
 
 def witness(membership: Membership, message_id: int, x: int, external_nullifier: int) -> list[int]:
-    """The values of all wires for the signal. Raises Unprovable, naming the constraint, when the circuit does not
-    allow it: a message id that is not below the limit."""
+    """The values of all wires for the signal. Raises Unprovable, naming the constraint, when the circuit
+    does not allow it: a message id that is not below the limit."""
     return _solver().solve(
         _inputs(
             membership.secret,

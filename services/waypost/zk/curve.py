@@ -1,8 +1,8 @@
-"""What Groth16 needs of BN254's groups, and who computes it: the native library where there is one, else py_ecc."""
+"""What Groth16 needs of BN254's groups, and who computes it: the native library where there is one, else
+py_ecc."""
 
 from collections.abc import Sequence
 from functools import cache
-from importlib.util import find_spec
 from typing import Any, Protocol, TypeAlias
 
 from waypost.zk.points import G1, G2
@@ -67,10 +67,10 @@ class FastCurve(Curve, Protocol):
 @cache
 def native() -> FastCurve | None:
     """The native implementation, None on a platform without one."""
-    if find_spec("zksnake") is None:
+    try:
+        from waypost.zk.native import NativeCurve
+    except ImportError:
         return None
-    from waypost.zk.native import NativeCurve
-
     return NativeCurve()
 
 

@@ -11,10 +11,12 @@ _DECIMAL = re.compile(r"0|[1-9][0-9]{0,77}")
 
 
 def json_of_g1(point: G1) -> list[str]:
+    """The three coordinates."""
     return [str(point[0]), str(point[1]), "1"]
 
 
 def json_of_g2(point: G2) -> list[list[str]]:
+    """The three coordinates, each a pair."""
     return [[str(each) for each in coordinate] for coordinate in (*point, (1, 0))]
 
 

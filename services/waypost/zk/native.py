@@ -1,5 +1,5 @@
-"""BN254 by zksnake's Rust module (arkworks), which panics on bad coordinates: only its decoder is given foreign data,
-for that one raises."""
+"""BN254 by zksnake's Rust module (arkworks), which panics on bad coordinates: only its decoder is given
+foreign data, for that one raises."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,9 @@ class NativeCurve:
     @staticmethod
     def _decode(kind: Element, data: bytes, size: int) -> Element:
         if len(data) != size:
-            raise InvalidPoint(f"A point takes {size} bytes, not {len(data)}.", expected=size, given=len(data))
+            raise InvalidPoint(
+                f"A point takes {size} bytes, not {len(data)}.", expected=size, given=len(data)
+            )
         try:
             element = kind.from_bytes(data)
         except ValueError:

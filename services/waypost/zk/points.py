@@ -1,5 +1,5 @@
-"""Points of BN254 (EIP-196, EIP-197) as plain numbers, and their one canonical encoding: that of arkworks, compressed,
-little-endian, which zerokit puts on the wire."""
+"""Points of BN254 (EIP-196, EIP-197) as plain numbers, and their one canonical encoding: that of arkworks,
+compressed, little-endian, which zerokit puts on the wire."""
 
 from typing import TypeAlias
 
@@ -54,8 +54,8 @@ def decode_g1(data: bytes) -> G1:
 
 
 def decode_g2(data: bytes) -> G2:
-    """The point. Raises InvalidPoint for anything that encode_g2 does not make, infinity too. Does not look at the
-    subgroup."""
+    """The point. Raises InvalidPoint for anything that encode_g2 does not make, infinity too. Does not look
+    at the subgroup."""
     body, negative = _unflagged(data, G2_BYTES)
     x = int.from_bytes(body[:32], "little"), int.from_bytes(body[32:], "little")
     _require_reduced(*x)
@@ -119,10 +119,8 @@ def _root(a: Fq2) -> Fq2 | None:
         square = (a[0] + sign) * _INVERSE_OF_2 % Q
         real = pow(square, (Q + 1) // 4, Q)
         if real * real % Q == square:
-            if real:
-                root = real, a[1] * pow(2 * real, -1, Q) % Q
-            else:
-                root = 0, pow(-a[0] % Q, (Q + 1) // 4, Q)
+            imaginary = a[1] * pow(2 * real, -1, Q) if real else pow(-a[0] % Q, (Q + 1) // 4, Q)
+            root = real, imaginary % Q
             if _square(root) == (a[0] % Q, a[1] % Q):
                 return root
     return None

@@ -1,4 +1,5 @@
-"""A Groth16 proof: 128 bytes on the wire, arkworks-compressed as zerokit sends it; snarkjs's JSON for interchange."""
+"""A Groth16 proof: 128 bytes on the wire, arkworks-compressed as zerokit sends it; snarkjs's JSON for
+interchange."""
 
 import json
 from dataclasses import dataclass
@@ -14,14 +15,16 @@ PROOF_BYTES = 2 * G1_BYTES + G2_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The points A and C of G1 and B of G2, compressed. A proof need not hold, nor its bytes be points: whoever
-    verifies it looks. Raises InvalidProof for another length."""
+    """The points A and C of G1 and B of G2, compressed. A proof need not hold, nor its bytes be points:
+    whoever verifies it looks. Raises InvalidProof for another length."""
 
     data: bytes
 
     def __post_init__(self) -> None:
         if len(self.data) != PROOF_BYTES:
-            raise InvalidProof(f"A proof has {PROOF_BYTES} bytes, not {len(self.data)}.", given=len(self.data))
+            raise InvalidProof(
+                f"A proof has {PROOF_BYTES} bytes, not {len(self.data)}.", given=len(self.data)
+            )
 
     @property
     def a(self) -> bytes:
@@ -75,15 +78,15 @@ def parse(text: str | bytes) -> Proof:
 
 
 def encode_zerokit(proof: Proof, signal: Signal) -> bytes:
-    """288 bytes as zerokit's RLN-v2 gives a proof with its values: the proof, then root, external nullifier, x, y and
-    nullifier, each 32 bytes little-endian."""
+    """288 bytes as zerokit's RLN-v2 gives a proof with its values: the proof, then root, external
+    nullifier, x, y and nullifier, each 32 bytes little-endian."""
     values = signal.root, signal.external_nullifier, signal.x, signal.y, signal.nullifier
     return proof.data + b"".join(each.to_bytes(32, "little") for each in values)
 
 
 def decode_zerokit(data: bytes) -> tuple[Proof, Signal]:
-    """The inverse of encode_zerokit. Raises InvalidProof for another length, InvalidFieldElement for a value that is
-    not reduced."""
+    """The inverse of encode_zerokit. Raises InvalidProof for another length, InvalidFieldElement for a
+    value that is not reduced."""
     if len(data) != PROOF_BYTES + 5 * 32:
         raise InvalidProof(f"A proof with its values has 288 bytes, not {len(data)}.", given=len(data))
     proof = Proof(data[:PROOF_BYTES])

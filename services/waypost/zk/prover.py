@@ -1,4 +1,5 @@
-"""Proves that a member may signal: Groth16 over the witness of the RLN circuit, with snarkjs's proving keys."""
+"""Proves that a member may signal: Groth16 over the witness of the RLN circuit, with snarkjs's proving
+keys."""
 
 import secrets
 from collections.abc import Sequence
@@ -20,11 +21,12 @@ ROOT_OF_UNITY = pow(5, (R - 1) >> 28, R)
 
 
 class Prover:
-    """Proves with one key. Making one takes seconds, for every point of the key is checked to lie in its group."""
+    """Proves with one key. Making one takes seconds, for every point of the key is checked to lie in its
+    group."""
 
     def __init__(self, key: ProvingKey, curve: FastCurve | None = None) -> None:
-        """Raises InvalidKey for a key of another circuit, or with a point outside its group; ProverUnavailable where
-        there is no native library."""
+        """Raises InvalidKey for a key of another circuit, or with a point outside its group;
+        ProverUnavailable where there is no native library."""
         self._system = circuit.system()
         key.require_fit(self._system)
         found = curve or native()
@@ -49,9 +51,12 @@ class Prover:
         shift = pow(ROOT_OF_UNITY, 2**28 // (2 * key.domain), R)
         self._shifts = list(accumulate(repeat(shift, key.domain - 1), lambda x, y: x * y % R, initial=1))
 
-    def prove(self, membership: Membership, message_id: int, x: int, external_nullifier: int) -> tuple[Proof, Signal]:
-        """A proof and what it is for; x is the field element of what is signalled. Raises Unprovable when the circuit
-        does not allow it: then there is no proof. Each call makes another proof of the same signal."""
+    def prove(
+        self, membership: Membership, message_id: int, x: int, external_nullifier: int
+    ) -> tuple[Proof, Signal]:
+        """A proof and what it is for; x is the field element of what is signalled. Raises Unprovable when
+        the circuit does not allow it: then there is no proof. Each call makes another proof of the same
+        signal."""
         wires = circuit.witness(membership, message_id, x, external_nullifier)
         signal = circuit.signal_of(wires)
         proof = self._prove(wires)
@@ -97,8 +102,8 @@ class Prover:
         return total
 
     def _quotient(self, wires: Sequence[int]) -> list[int]:
-        """a·b − c at the odd 2n-th roots of unity, n being the domain's size. For all rows hold, c is a·b on the
-        domain itself."""
+        """a·b − c at the odd 2n-th roots of unity, n being the domain's size. For all rows hold, c is a·b
+        on the domain itself."""
         rows = self._system.rows
         rest = self._domain - len(rows)
         public = list(wires[: self._system.public + 1])

@@ -1,5 +1,5 @@
-"""A Groth16 proving key in snarkjs's .zkey format, version 1: reads and writes it. Numbers in it are in Montgomery
-form (times 2^256), little-endian; a point of zeros is infinity."""
+"""A Groth16 proving key in snarkjs's .zkey format, version 1: reads and writes it. Numbers in it are in
+Montgomery form (times 2^256), little-endian; a point of zeros is infinity."""
 
 import struct
 from collections.abc import Sequence
@@ -16,13 +16,14 @@ from waypost.zk.verifying_key import VerifyingKey
 MONTGOMERY = 2**256
 
 Coefficient: TypeAlias = tuple[int, int, int, int]
-"""(matrix: 0 for a and 1 for b, row, wire, value). After the system's rows, one row of a for each public wire."""
+"""(matrix: 0 for a and 1 for b, row, wire, value). After the system's rows, one row of a for each public
+wire."""
 
 
 @dataclass(frozen=True)
 class ProvingKey:
-    """Points by wire in `a`, `b1`, `b2`, and from the first private wire on in `c`; by point of the domain in `h`.
-    None is infinity. `contributions` counts those of the ceremony's second phase."""
+    """Points by wire in `a`, `b1`, `b2`, and from the first private wire on in `c`; by point of the domain
+    in `h`. None is infinity. `contributions` counts those of the ceremony's second phase."""
 
     verifying_key: VerifyingKey
     beta1: G1
@@ -37,8 +38,8 @@ class ProvingKey:
     contributions: int
 
     def require_fit(self, system: ConstraintSystem) -> None:
-        """Raises InvalidKey unless the key was made for exactly this system's a and b. (A key holds no c; that one
-        differs shows when a proof made with the key does not hold.)"""
+        """Raises InvalidKey unless the key was made for exactly this system's a and b. (A key holds no c;
+        that one differs shows when a proof made with the key does not hold.)"""
         if sorted(self.coefficients) != sorted(coefficients(system)) or len(self.a) != system.wires:
             raise InvalidKey("The proving key was made for another circuit.")
 
@@ -56,8 +57,8 @@ def coefficients(system: ConstraintSystem) -> list[Coefficient]:
 
 
 def read(data: bytes) -> ProvingKey:
-    """The key in a .zkey file. Raises InvalidKey. Points are not checked against the curve but for those of the
-    verifying key: a prover does that as it decodes them."""
+    """The key in a .zkey file. Raises InvalidKey. Points are not checked against the curve but for those of
+    the verifying key: a prover does that as it decodes them."""
     sections = unpack(data, b"zkey", 1)
     if section(sections, 1) != struct.pack("<I", 1):
         raise InvalidKey("The proving key is for another protocol than Groth16.")
@@ -152,7 +153,9 @@ def _coefficients(data: bytes, wires: int, domain: int) -> list[Coefficient]:
 def write(key: ProvingKey) -> bytes:
     """The .zkey file of a key without contributions. The same key gives the same bytes."""
     vk = key.verifying_key
-    header = struct.pack("<I", 32) + Q.to_bytes(32, "little") + struct.pack("<I", 32) + R.to_bytes(32, "little")
+    header = (
+        struct.pack("<I", 32) + Q.to_bytes(32, "little") + struct.pack("<I", 32) + R.to_bytes(32, "little")
+    )
     header += struct.pack("<III", len(key.a), vk.public, key.domain)
     header += _bytes_g1(vk.alpha) + _bytes_g1(key.beta1) + _bytes_g2(vk.beta) + _bytes_g2(vk.gamma)
     header += _bytes_g1(key.delta1) + _bytes_g2(vk.delta)

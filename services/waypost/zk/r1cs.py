@@ -1,5 +1,5 @@
-"""A rank-1 constraint system as circom compiles it: every row says (a·w)(b·w) = c·w for the vector w of wires.
-Reads iden3's .r1cs format, version 1, and solves for the wires that follow from others."""
+"""A rank-1 constraint system as circom compiles it: every row says (a·w)(b·w) = c·w for the vector w of
+wires. Reads iden3's .r1cs format, version 1, and solves for the wires that follow from others."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -88,7 +88,8 @@ def dot(terms: Terms, values: Sequence[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """Row `number` yields `wire`, which has the inverse factor `scale` in its c; None: the row is only checked."""
+    """Row `number` yields `wire`, which has the inverse factor `scale` in its c; None: the row is only
+    checked."""
 
     number: int
     wire: int | None
@@ -99,14 +100,15 @@ class Solver:
     """Finds all wires from some: again and again a row with one unknown wire, in c, gives that wire."""
 
     def __init__(self, system: ConstraintSystem, given: frozenset[int]) -> None:
-        """`given` are the wires that each solution starts from, besides wire 0. Raises InvalidKey when the others
-        do not follow from them."""
+        """`given` are the wires that each solution starts from, besides wire 0. Raises InvalidKey when the
+        others do not follow from them."""
         self.system = system
         self._given = given
         self._steps = self._plan()
 
     def solve(self, given: Mapping[int, int]) -> list[int]:
-        """The values of all wires in [0, R). Raises Unprovable when a constraint does not hold, with its number."""
+        """The values of all wires in [0, R). Raises Unprovable when a constraint does not hold, with its
+        number."""
         if given.keys() != self._given:
             raise Unprovable("Other wires are given than the solver was made for.")
         values = [0] * self.system.wires

@@ -36,7 +36,8 @@ class Reader:
 
 
 def unpack(data: bytes, magic: bytes, version: int) -> Mapping[int, bytes]:
-    """The sections by number. Raises InvalidKey for another kind of file, and for a number that comes twice."""
+    """The sections by number. Raises InvalidKey for another kind of file, and for a number that comes
+    twice."""
     reader = Reader(data)
     if reader.take(4) != magic or reader.u32() != version:
         raise InvalidKey(f"This is no {magic.decode()} file of version {version}.")

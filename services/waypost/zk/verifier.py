@@ -1,4 +1,4 @@
-"""Checks Groth16 proofs: e(A, B) = e(α, β) · e(Σ public·IC, γ) · e(C, δ) (eprint 2016/260)."""
+"""Checks Groth16 proofs: e(A, B) = e(alpha, beta) · e(inputs, gamma) · e(C, delta) (eprint 2016/260)."""
 
 import secrets
 from collections.abc import Sequence
@@ -24,8 +24,9 @@ class _Decoded:
 
 
 class Verifier:
-    """Verifies under one key. Whatever is malformed (a point off the curve or outside the subgroup, a coordinate or a
-    public signal that is not reduced, the wrong number of signals) is as invalid as a wrong proof."""
+    """Verifies under one key. Whatever is malformed (a point off the curve or outside the subgroup, a
+    coordinate or a public signal that is not reduced, the wrong number of signals) is as invalid as a wrong
+    proof."""
 
     def __init__(self, key: VerifyingKey, curve: Curve | None = None) -> None:
         """`curve` computes; without one, the fastest that there is."""
@@ -45,8 +46,8 @@ class Verifier:
         return decoded is not None and self._holds(decoded)
 
     def verify_batch(self, proofs: Sequence[tuple[Proof, Public]]) -> list[bool]:
-        """As `verify` for each, but together, which takes less than half the time when all hold. When one does not,
-        each is checked by itself, so a batch with a bad proof takes longer than single checks."""
+        """As `verify` for each, but together, which takes less than half the time when all hold. When one
+        does not, each is checked by itself, so a batch with a bad proof takes longer than single checks."""
         decoded = [self._decode(proof, public) for proof, public in proofs]
         sound = [each for each in decoded if each is not None]
         if len(sound) > 1 and self._all_hold(sound):
@@ -54,8 +55,8 @@ class Verifier:
         return [each is not None and self._holds(each) for each in decoded]
 
     def self_test(self, proof: Proof, public: Public) -> None:
-        """Raises InvalidKey unless this verifier and the reference accept the proof, and refuse it for another
-        public signal."""
+        """Raises InvalidKey unless this verifier and the reference accept the proof, and refuse it for
+        another public signal."""
         changed = [(public[0] + 1) % R, *public[1:]]
         for each in (self, Verifier(self.key, reference())):
             if not each.verify(proof, public) or each.verify(proof, changed):
@@ -81,7 +82,10 @@ class Verifier:
         curve = self._curve
         weights = [secrets.randbits(128) | 1 << 128 for _ in proofs]
         total = sum(weights)
-        sums = [sum(w * p.public[i] for w, p in zip(weights, proofs, strict=True)) % R for i in range(self.key.public)]
+        sums = [
+            sum(w * p.public[i] for w, p in zip(weights, proofs, strict=True)) % R
+            for i in range(self.key.public)
+        ]
         inputs = curve.combine(self._ic, [total, *sums])
         rest = curve.combine([each.c for each in proofs], weights)
         left = [curve.multiply(p.a, w) for w, p in zip(weights, proofs, strict=True)]

@@ -14,8 +14,8 @@ from waypost.zk.points import G1, G2, encode_g1, encode_g2
 
 @dataclass(frozen=True)
 class VerifyingKey:
-    """The points that a verifier needs; `ic` has one more than there are public signals. Raises InvalidKey for a
-    point off the curve, outside the subgroup, or at infinity."""
+    """The points that a verifier needs; `ic` has one more than there are public signals. Raises InvalidKey
+    for a point off the curve, outside the subgroup, or at infinity."""
 
     alpha: G1
     beta: G2
@@ -44,10 +44,12 @@ class VerifyingKey:
     def digest(self) -> str:
         """SHA-256 in hex over the compressed points: the same for one key, however its file is laid out."""
         twisted = map(encode_g2, (self.beta, self.gamma, self.delta))
-        return hashlib.sha256(b"".join([encode_g1(self.alpha), *twisted, *map(encode_g1, self.ic)])).hexdigest()
+        return hashlib.sha256(
+            b"".join([encode_g1(self.alpha), *twisted, *map(encode_g1, self.ic)])
+        ).hexdigest()
 
     def to_json(self) -> str:
-        """In the form of `snarkjs zkey export verificationkey`, without the pairing that it adds for speed."""
+        """In the form of `snarkjs zkey export verificationkey`, without the pairing that it adds."""
         document = {
             "protocol": "groth16",
             "curve": "bn128",
