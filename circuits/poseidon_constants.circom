@@ -1,4 +1,4 @@
-// Made by scripts/export_circuit_constants.py: do not edit. What each array is for: poseidon.circom.
+// Made by scripts/compile_circuit.py: do not edit. They are used in poseidon.circom.
 pragma circom 2.1.0;
 
 function FullConstants(width) {

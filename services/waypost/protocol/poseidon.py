@@ -41,11 +41,13 @@ class SparseRound:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Poseidon of one width, in sparse form: `constants[0]` is added before the first full round,
-    `constants[i]` after the S-boxes of full round i − 1; the last full round has none. `bridge` mixes
-    between the first full rounds and the partial ones, `mix` everywhere else."""
+    """Poseidon of one width: `plain` are the constants that the paper adds before each round. In sparse
+    form `constants[0]` is added before the first full round, `constants[i]` after the S-boxes of full round
+    i − 1; the last full round has none. `bridge` mixes between the first full rounds and the partial ones,
+    `mix` everywhere else."""
 
     width: int
+    plain: Matrix
     constants: Matrix
     mix: Matrix
     bridge: Matrix
@@ -132,7 +134,9 @@ def parameters(width: int) -> Parameters:
         sparse.append(SparseRound(heads[index], (current[0][0], *across), column))
         padded = ((1, *(0,) * (width - 1)), *((0, *row) for row in block))
         current = _multiply(padded, mix)
-    return Parameters(width, tuple(map(tuple, constants)), mix, current, tuple(reversed(sparse)))
+    return Parameters(
+        width, tuple(map(tuple, plain)), tuple(map(tuple, constants)), mix, current, tuple(reversed(sparse))
+    )
 
 
 def _grain(width: int, partial_rounds: int) -> Iterator[int]:

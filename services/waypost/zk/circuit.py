@@ -31,7 +31,8 @@ def _solver() -> Solver:
 
 def witness(membership: Membership, message_id: int, x: int, external_nullifier: int) -> list[int]:
     """The values of all wires for the signal. Raises Unprovable, naming the constraint, when the circuit
-    does not allow it: a message id that is not below the limit."""
+    does not allow it (a message id that is not below the limit), InvalidFieldElement for a number out of
+    the field."""
     return _solver().solve(
         _inputs(
             membership.secret,

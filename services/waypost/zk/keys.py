@@ -26,8 +26,8 @@ _LARGEST = 64 * 2**20
 
 
 def load_prover(folder: Path, sha256: str, chain_id: int, force: bool = False) -> Prover:
-    """A prover, self-tested, with the .zkey file that has this SHA-256 (hex); takes seconds. Raises KeyUnknown,
-    InvalidKey, FileUnusable, ProverUnavailable, and DevelopmentKey as `require_allowed` does."""
+    """A prover, self-tested, with the .zkey file that has this SHA-256 (hex); takes seconds. Raises
+    KeyUnknown, InvalidKey, FileUnusable, ProverUnavailable, and DevelopmentKey as `require_allowed` does."""
     key = proving_key.read(find(folder, sha256, ".zkey"))
     require_allowed(key, chain_id, force)
     prover = Prover(key)

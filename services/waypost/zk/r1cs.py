@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from waypost.errors import InvalidKey, Unprovable
-from waypost.protocol.poseidon import R
+from waypost.protocol.poseidon import R, require_field_element
 from waypost.zk.sections import Reader, section, unpack
 
 Terms: TypeAlias = tuple[tuple[int, int], ...]
@@ -108,13 +108,13 @@ class Solver:
 
     def solve(self, given: Mapping[int, int]) -> list[int]:
         """The values of all wires in [0, R). Raises Unprovable when a constraint does not hold, with its
-        number."""
+        number, and InvalidFieldElement for a value that is not reduced."""
         if given.keys() != self._given:
             raise Unprovable("Other wires are given than the solver was made for.")
         values = [0] * self.system.wires
         values[0] = 1
         for wire, value in given.items():
-            values[wire] = value % R
+            values[wire] = require_field_element(value)
         for step in self._steps:
             row = self.system.rows[step.number]
             difference = dot(row.a, values) * dot(row.b, values) - dot(row.c, values)
