@@ -12,6 +12,8 @@ from waypost.zk.points import G1, G1_BYTES, G2, G2_BYTES, decode_g1, decode_g2, 
 
 PROOF_BYTES = 2 * G1_BYTES + G2_BYTES
 
+_LONGEST = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -62,6 +64,8 @@ class Proof:
 
 def parse(text: str | bytes) -> Proof:
     """The proof in snarkjs's proof.json. Raises InvalidProof."""
+    if len(text) > _LONGEST:
+        raise InvalidProof("The proof is too long.")
     try:
         document: Any = json.loads(text)
         if (document["protocol"], document["curve"]) != ("groth16", "bn128"):

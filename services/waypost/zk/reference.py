@@ -1,12 +1,18 @@
 """BN254 by py_ecc, in Python: a proof takes about a second to check."""
 
+import sys
 from collections.abc import Sequence
 
-from py_ecc import optimized_bn128 as bn
+_LIMIT = sys.getrecursionlimit()
 
-from waypost.errors import InvalidPoint
-from waypost.zk.curve import Element
-from waypost.zk.points import decode_g1, decode_g2
+from py_ecc import optimized_bn128 as bn  # noqa: E402
+
+# py_ecc raises the limit to 100,000 as it is imported: then nested JSON overflows the stack of the process.
+sys.setrecursionlimit(_LIMIT)
+
+from waypost.errors import InvalidPoint  # noqa: E402
+from waypost.zk.curve import Element  # noqa: E402
+from waypost.zk.points import decode_g1, decode_g2  # noqa: E402
 
 
 class ReferenceCurve:

@@ -11,6 +11,8 @@ from waypost.zk.curve import reference
 from waypost.zk.json_points import json_of_g1, json_of_g2, parse_g1, parse_g2
 from waypost.zk.points import G1, G2, encode_g1, encode_g2
 
+_LONGEST = 2**16
+
 
 @dataclass(frozen=True)
 class VerifyingKey:
@@ -65,6 +67,8 @@ class VerifyingKey:
 
 def parse(text: str | bytes) -> VerifyingKey:
     """The key in snarkjs's JSON. Raises InvalidKey."""
+    if len(text) > _LONGEST:
+        raise InvalidKey("The verifying key is too long.")
     try:
         document = json.loads(text)
         _require(document, "protocol", "groth16")

@@ -1,9 +1,8 @@
 """Points that no honest party sends."""
 
-from py_ecc import optimized_bn128 as bn
-
 from waypost.errors import InvalidPoint
 from waypost.zk.points import G2, Q, decode_g2, encode_g2
+from waypost.zk.reference import bn
 
 
 def outside_the_subgroup() -> G2:

@@ -1,5 +1,8 @@
 """The encoding of points: canonical or refused, and alike in three implementations."""
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,6 +127,23 @@ def test_coordinates_off_the_twisted_curve_are_not_encoded(place: int) -> None:
         numbers[place] += change
         with pytest.raises(InvalidPoint):
             encode_g2(((numbers[0], numbers[1]), (numbers[2], numbers[3])))
+
+
+def test_py_ecc_leaves_the_recursion_limit_alone() -> None:
+    """It raises it to 100,000, with which a few KiB of nested JSON kill a process."""
+    program = """
+import json, sys
+from waypost.zk.curve import reference
+before = sys.getrecursionlimit()
+reference()
+assert "py_ecc" in sys.modules and sys.getrecursionlimit() == before
+try:
+    json.loads("[" * 100_000)
+except RecursionError:
+    print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "refused\n", done.stderr
 
 
 def test_the_sizes() -> None:
