@@ -1,8 +1,10 @@
 """Points that no honest party sends."""
 
+import waypost.zk.reference  # noqa: F401, I001 - first, for it keeps py_ecc from raising the recursion limit
+from py_ecc import optimized_bn128 as bn
+
 from waypost.errors import InvalidPoint
 from waypost.zk.points import G2, Q, decode_g2, encode_g2
-from waypost.zk.reference import bn
 
 
 def outside_the_subgroup() -> G2:
@@ -24,8 +26,8 @@ def unreduced() -> bytes:
     point = bn.G2
     while True:
         x, y = bn.normalize(point)
-        first, second = (int(each) for each in x.coeffs)
-        if first + Q < 2**256:
-            data = encode_g2(((first, second), tuple(int(each) for each in y.coeffs)))
+        (first, second), (third, fourth) = map(int, x.coeffs), map(int, y.coeffs)
+        if first + Q < 2**254:
+            data = encode_g2(((first, second), (third, fourth)))
             return (first + Q).to_bytes(32, "little") + data[32:]
         point = bn.add(point, bn.G2)
