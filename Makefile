@@ -75,7 +75,7 @@ demo: install ## Show the whole idea at work (ARGS="--json", "--keep", "--act st
 
 # Tests ----------------------------------------------------------------------------------------------------------------
 
-.PHONY: test test-contracts test-services test-forge soak mutate bench
+.PHONY: test test-contracts test-services test-forge soak mutate bench ceremony
 test: install install-brownie ## Run every test: contracts on anvil, services, end to end
 	@scripts/run_tests.sh
 
@@ -97,11 +97,17 @@ test-forge: install-node ## Run the fast contract tests that kill mutants
 bench: install ## Measure a node: receipt checks, paid and unpaid requests per second
 	@$(BIN)/python -m tests.benchmarks.throughput $(ARGS)
 
+ceremony: install install-node ## Make RLN keys of one's own (ARGS="start|contribute|verify|export ...")
+	@$(BIN)/python -m scripts.ceremony $(ARGS)
+
 # Generated files, committed -------------------------------------------------------------------------------------------
 
-.PHONY: artifacts gas openapi lock
+.PHONY: artifacts circuit gas openapi lock
 artifacts: install install-node ## Compile the contracts into services/waypost/chain/artifacts
 	@$(BIN)/python scripts/export_artifacts.py
+
+circuit: install install-node ## Compile circuits/rln.circom into services/waypost/zk
+	@$(BIN)/python -m scripts.compile_circuit
 
 gas: install-brownie ## Measure gas into tests/benchmarks/gas.json
 	@$(BROWNIE) pytest -q $(wildcard tests/benchmarks/gas*.py)
@@ -120,8 +126,8 @@ lock: $(UV) ## Resolve the dependencies anew into requirements/ and package-lock
 
 PYTHON_SOURCES := $(wildcard services scripts tests/services tests/fire tests/e2e)
 
-.PHONY: check check-python check-contracts slither format
-check: check-python check-contracts ## Lint, types, layers, formats; artifacts, gas and API are as committed
+.PHONY: check check-python check-contracts check-circuit slither format
+check: check-python check-contracts check-circuit ## Lint, types, layers, formats; artifacts, gas and API are as committed
 
 check-python: install
 	$(BIN)/ruff check
@@ -136,6 +142,9 @@ check-contracts: install install-brownie slither
 	$(FORGE) test
 	$(BIN)/python scripts/export_artifacts.py --check
 	scripts/check_gas.sh
+
+check-circuit: install install-node
+	$(BIN)/python -m scripts.compile_circuit --check
 
 slither: install install-review ## Every finding of Slither is argued in docs/slither.md
 	$(BIN)/python scripts/check_slither.py
