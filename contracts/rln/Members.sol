@@ -327,10 +327,10 @@ abstract contract Members is IRlnMembership, Credits {
         if (last < end) end = last;
     }
 
-    function _withdrawableAt(Record calldata record, Progress memory progress) private view returns (uint256 at) {
-        at = uint256(progress.leftAt) + window;
+    function _withdrawableAt(Record calldata record, Progress memory progress) private view returns (uint256 time) {
+        time = uint256(progress.leftAt) + window;
         uint256 end = _streamEnd(record, progress);
-        if (at < end) at = end;
+        if (time < end) time = end;
     }
 
     // ------------------------------------------------------------------------------------------------------------

@@ -203,7 +203,10 @@ def member_calls(book: Book, contract: Any) -> Iterator[tuple[str, int]]:
     action = members.registration(commitments[102], payer=client.address)
     signature = members.sign(client, "Registration", action).packed
     permit = members.permit(client, sum(contract.cost(100, 4)))
-    yield "rln.register_for.permit", contract.registerFor(as_tuple(action), signature, permit, relayer).gas_used
+    yield (
+        "rln.register_for.permit",
+        contract.registerFor(as_tuple(action), signature, permit, relayer).gas_used,
+    )
     action = members.registration(commitments[103], payer=client.address)
     authorization = members.authorization(client, "Registration", action, sum(contract.cost(100, 4)))
     tx = contract.registerWithAuthorization(as_tuple(action), authorization, relayer)
