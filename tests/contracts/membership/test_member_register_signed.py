@@ -146,7 +146,7 @@ def test_refuses_another_amount(gasless, authorize, client, commitment):
 def test_a_thief_who_copies_the_commitment_moves_no_money_of_the_client(
     gasless, authorize, client, commitment, stranger
 ):
-    """It registers the commitment first: the client's authorization is not used, and the client cancels it."""
+    """It registers it first: the client's authorization is not used, and the client cancels it."""
     gasless.token.mint(stranger, COST, {"from": stranger})
     gasless.token.approve(gasless.contract, COST, {"from": stranger})
     gasless.contract.register(commitment, 1, stranger, 1, {"from": stranger})
