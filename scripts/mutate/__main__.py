@@ -27,8 +27,13 @@ TARGETS = {
         "libraries/Deposits.sol",
     ),
     "registry": ("staking/NodeRegistry.sol", "staking/Provisions.sol"),
+    "membership": ("rln/RlnMembership.sol", "rln/Members.sol"),
 }
-KILLERS = {"channels": "tests/forge/Channels*", "registry": "tests/forge/Registry*"}
+KILLERS = {
+    "channels": "tests/forge/Channels*",
+    "registry": "tests/forge/Registry*",
+    "membership": "tests/forge/Membership*",
+}
 
 
 def trees() -> dict[str, dict[str, object]]:
