@@ -48,6 +48,7 @@ class InvalidAddress(ProtocolError): """This is no Ethereum address, or its EIP-
 class InvalidAuthorization(ProtocolError): """The ERC-3009 authorization is malformed."""
 class InvalidDescriptor(ProtocolError): """The node descriptor is malformed."""
 class InvalidEndpoint(ProtocolError): """The endpoint is no https URL (plain http is for loopback only)."""
+class InvalidMembership(ProtocolError): """The membership's registration, extension or exit is malformed."""
 class InvalidMessage(ProtocolError): """The message is malformed."""
 class InvalidOpening(ProtocolError): """The channel's opening, top-up or closing is malformed."""
 class InvalidPayment(ProtocolError): """The x402 payment object is malformed."""
