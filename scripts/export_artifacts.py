@@ -17,6 +17,7 @@ CONTRACTS = {
     "Channels": "contracts/payments/Channels.sol",
     "DevDollar": "contracts/mocks/DevDollar.sol",
     "NodeRegistry": "contracts/staking/NodeRegistry.sol",
+    "RlnMembership": "contracts/rln/RlnMembership.sol",
 }
 OUTPUTS = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "metadata"]
 

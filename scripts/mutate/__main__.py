@@ -28,8 +28,9 @@ TARGETS = {
         "libraries/Deposits.sol",
     ),
     "registry": ("staking/NodeRegistry.sol", "staking/Provisions.sol"),
+    "membership": ("rln/RlnMembership.sol", "rln/Members.sol"),
 }
-KILLERS = {"channels": "Channels*.sol", "registry": "Registry*.sol"}
+KILLERS = {"channels": "Channels*.sol", "registry": "Registry*.sol", "membership": "Membership*.sol"}
 """Of tests/forge."""
 
 

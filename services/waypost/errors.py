@@ -49,6 +49,7 @@ class InvalidAuthorization(ProtocolError): """The ERC-3009 authorization is malf
 class InvalidDescriptor(ProtocolError): """The node descriptor is malformed."""
 class InvalidEndpoint(ProtocolError): """The endpoint is no https URL (plain http is for loopback only)."""
 class InvalidFieldElement(ProtocolError): """The number is no reduced element of BN254's scalar field."""
+class InvalidMembership(ProtocolError): """The membership's registration, extension or exit is malformed."""
 class InvalidMessage(ProtocolError): """The message is malformed."""
 class InvalidOpening(ProtocolError): """The channel's opening, top-up or closing is malformed."""
 class InvalidPayment(ProtocolError): """The x402 payment object is malformed."""

@@ -12,6 +12,7 @@ from brownie import accounts, chain
 
 import anvil
 from channel_ledger import DOLLAR, FAR, MAX_UINT, NO_PERMIT, NO_RECEIPT, Ledger, as_tuple, fresh_key
+from members import Members, fresh_secret, record_of
 from operators import Operators
 from signing import key
 
@@ -21,10 +22,14 @@ BUDGETS = {
     "channels.open": 98_000,
     "channels.claim.single": 53_000,
     "channels.claim.marginal_100": 11_000,
+    "rln.register": 85_000,
+    "rln.slash.reveal": 110_000,
 }
 CLOSE_DELAY = 36 * 3600
 UNBONDING = 40 * 86400
 ENDPOINT = "https://waypost.example:8443"
+RLN_PERIOD, RLN_WINDOW = 7 * 86400, 2 * 86400
+SALTS = Random(3).randbytes(32), Random(4).randbytes(32)
 
 
 class Book(Ledger):
@@ -176,9 +181,72 @@ def registry_calls(book: Book, registry: Any) -> Iterator[tuple[str, int]]:
     yield "registry.withdraw", registry.withdraw(slasher, operator, sender).gas_used
 
 
-def test_gas(book: Book, NodeRegistry: Any) -> None:
+def member_calls(book: Book, contract: Any) -> Iterator[tuple[str, int]]:
+    """Every call of RlnMembership, by members other than the first, with a home node that was paid before."""
+    client, relayer, home, slasher = key("client"), {"from": accounts[2]}, accounts[15], accounts[16]
+    members = Members(contract, book.token, accounts[1], home)
+    payers = accounts[5:10]
+    for payer in (accounts[1], *payers):
+        book.token.approve(contract, MAX_UINT, {"from": payer})
+    secrets = [fresh_secret() for _ in range(106)]
+    commitments = [members.commitment(secret) for secret in secrets]
+
+    def register(number: int, payer: Any, periods: int = 4) -> Any:
+        return contract.register(commitments[number], 100, home, periods, {"from": payer})
+
+    yield "rln.register.first", register(0, accounts[1]).gas_used
+    tx = register(1, payers[0])
+    yield "rln.register", tx.gas_used
+    early = [record_of(tx, contract) for tx in (register(i, payers[i % 5], 1) for i in range(2, 102))]
+    record = record_of(tx, contract)
+
+    action = members.registration(commitments[102], payer=client.address)
+    signature = members.sign(client, "Registration", action).packed
+    permit = members.permit(client, sum(contract.cost(100, 4)))
+    yield (
+        "rln.register_for.permit",
+        contract.registerFor(as_tuple(action), signature, permit, relayer).gas_used,
+    )
+    action = members.registration(commitments[103], payer=client.address)
+    authorization = members.authorization(client, "Registration", action, sum(contract.cost(100, 4)))
+    tx = contract.registerWithAuthorization(as_tuple(action), authorization, relayer)
+    yield "rln.register_with_authorization", tx.gas_used
+
+    sender = {"from": payers[0]}
+    yield "rln.extend.first", contract.extend(record, 3, sender).gas_used
+    yield "rln.extend", contract.extend(record, 3, sender).gas_used
+    chain.sleep(RLN_PERIOD // 3)
+    contract.collect(home, early[:1], relayer)  # home node and burn address hold tokens from now on
+    yield "rln.collect.first", contract.collect(home, early[1:2], relayer).gas_used
+    chain.sleep(RLN_PERIOD // 3)
+    yield "rln.collect", contract.collect(home, early[1:2], relayer).gas_used
+    contract.collect(home, early, relayer)
+    chain.sleep(RLN_PERIOD // 3)
+    ten, hundred = (contract.collect(home, early[:count], relayer) for count in (10, 100))
+    yield "rln.collect.marginal_100", marginal(ten, hundred)
+
+    yield "rln.expire", contract.expire(early[0], relayer).gas_used
+    yield "rln.exit", contract.exit(record, sender).gas_used
+    chain.sleep(RLN_PERIOD)
+    contract.withdraw(early[0], relayer)
+    yield "rln.withdraw", contract.withdraw(record, relayer).gas_used
+
+    for number in (104, 105):  # the slasher holds tokens the second time
+        record = record_of(register(number, payers[1]), contract)
+        chain.sleep(RLN_PERIOD // 3)
+        commit = members.commit(secrets[number], slasher, slasher, SALTS[number % 2])
+        chain.mine(1)
+        arguments = secrets[number], slasher, SALTS[number % 2], record, {"from": slasher}
+        reveal = contract.slash(*arguments)
+    yield "rln.slash.commit", commit.gas_used
+    yield "rln.slash.reveal", reveal.gas_used
+
+
+def test_gas(book: Book, NodeRegistry: Any, RlnMembership: Any) -> None:
     anvil.prepare()
-    registry = NodeRegistry.deploy(book.token, 500 * DOLLAR, UNBONDING, {"from": accounts[0]})
-    gas = dict([*channel_calls(book), *registry_calls(book, registry)])
+    deployer = {"from": accounts[0]}
+    registry = NodeRegistry.deploy(book.token, 500 * DOLLAR, UNBONDING, deployer)
+    membership = RlnMembership.deploy(book.token, 20, RLN_PERIOD, RLN_WINDOW, 73_001, 1_009, deployer)
+    gas = dict([*channel_calls(book), *registry_calls(book, registry), *member_calls(book, membership)])
     SNAPSHOT.write_text(json.dumps(gas, indent=2) + "\n")
     assert {label: gas[label] for label, budget in BUDGETS.items() if gas[label] > budget} == {}

@@ -45,3 +45,19 @@ def next_block_at(timestamp: int) -> None:
     """The next transaction happens at exactly this time."""
     answer = web3.provider.make_request("evm_setNextBlockTimestamp", [timestamp])
     assert "error" not in answer, answer
+
+
+def in_one_block(timestamp: int, *transactions: tuple[Any, Any, str]) -> list[Any]:
+    """The receipts of (sender, contract, calldata), mined together, in this order, at exactly this time."""
+    request = web3.provider.make_request
+    request("evm_setAutomine", [False])
+    try:
+        hashes = []
+        for sender, contract, data in transactions:
+            fields = {"from": str(sender), "to": contract.address, "data": data, "gas": hex(10**6)}
+            hashes.append(request("eth_sendTransaction", [fields])["result"])
+        next_block_at(timestamp)
+        request("evm_mine", [])
+    finally:
+        request("evm_setAutomine", [True])
+    return [web3.eth.get_transaction_receipt(each) for each in hashes]

@@ -20,6 +20,10 @@ TYPES = {
     "Close": "address payee,address token,address signer,uint128 finalCumulative,uint40 deadline",
     "WithdrawCredit": "address owner,address token,address to,bytes32 salt,uint40 deadline",
     "NodeKey": "address operator,address nodeKey",
+    "Registration": "address payer,uint256 idCommitment,uint16 rate,address homeNode,uint32 periods,"
+    "uint40 deadline",
+    "Extension": "address payer,uint256 idCommitment,uint32 periods,bytes32 salt,uint40 deadline",
+    "Exit": "uint256 idCommitment,uint40 deadline",
     "Permit": "address owner,address spender,uint256 value,uint256 nonce,uint256 deadline",
     "ReceiveWithAuthorization": "address from,address to,uint256 value,uint256 validAfter,"
     "uint256 validBefore,bytes32 nonce",

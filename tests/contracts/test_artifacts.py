@@ -11,7 +11,7 @@ ARTIFACTS = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 def test_artifacts_are_the_deployed_contracts():
-    assert ARTIFACTS == ["Channels", "DevDollar", "NodeRegistry"]
+    assert ARTIFACTS == ["Channels", "DevDollar", "NodeRegistry", "RlnMembership"]
 
 
 @pytest.mark.parametrize("name", ARTIFACTS)

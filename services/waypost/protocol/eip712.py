@@ -13,6 +13,7 @@ from waypost.protocol.signatures import Signature, address_bytes, keccak, recove
 
 Address = Annotated[ChecksumAddress, "address"]
 Bytes32 = Annotated[bytes, "bytes32"]
+Uint16 = Annotated[int, "uint16"]
 Uint32 = Annotated[int, "uint32"]
 Uint40 = Annotated[int, "uint40"]
 Uint128 = Annotated[int, "uint128"]
@@ -63,6 +64,11 @@ def channels_domain(chain_id: int, channels: ChecksumAddress) -> Domain:
 def registry_domain(chain_id: int, registry: ChecksumAddress) -> Domain:
     """What the NodeRegistry contract checks."""
     return Domain("Waypost NodeRegistry", "1", chain_id, registry)
+
+
+def membership_domain(chain_id: int, membership: ChecksumAddress) -> Domain:
+    """What the RlnMembership contract checks."""
+    return Domain("Waypost RlnMembership", "1", chain_id, membership)
 
 
 def node_domain(chain_id: int, registry: ChecksumAddress) -> Domain:

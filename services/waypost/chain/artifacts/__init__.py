@@ -11,7 +11,7 @@ from eth_abi import encode
 
 from waypost.protocol.signatures import keccak
 
-CONTRACTS = ("Channels", "DevDollar", "NodeRegistry")
+CONTRACTS = ("Channels", "DevDollar", "NodeRegistry", "RlnMembership")
 
 _PUSH1, _PUSH32 = 0x60, 0x7F
 
