@@ -88,7 +88,7 @@ def test_bad_points_of_g1_are_refused(
     name: str, curve: Curve | None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     decode = curve.g1 if curve else decode_g1
-    with pytest.raises(InvalidPoint):
+    with pytest.raises(InvalidPoint, match="infinity" if name == "infinity" else ""):
         decode(BAD_G1[name])
     assert capfd.readouterr().err == ""  # the native library's panics print
 

@@ -64,8 +64,8 @@ def test_inputs_are_not_silently_reduced(prover: Prover, message_id: int, x: int
 def test_two_proofs_of_one_signal_differ(prover: Prover) -> None:
     (one, signal_1), (other, signal_2) = (prover.prove(MEMBER, 0, 1, 2) for _ in range(2))
     assert signal_1 == signal_2
-    assert (one.a, one.b, one.c) != (other.a, other.b, other.c)
     assert one.a != other.a
+    assert one.b != other.b
     assert one.c != other.c
 
 
