@@ -75,7 +75,7 @@ demo: install ## Show the whole idea at work (ARGS="--json", "--keep", "--act st
 
 # Tests ----------------------------------------------------------------------------------------------------------------
 
-.PHONY: test test-contracts test-services test-forge soak mutate bench ceremony
+.PHONY: test test-contracts test-services test-forge soak mutate bench bench-rln ceremony
 test: install install-brownie ## Run every test: contracts on anvil, services, end to end
 	@scripts/run_tests.sh
 
@@ -96,6 +96,9 @@ test-forge: install-node ## Run the fast contract tests that kill mutants
 
 bench: install ## Measure a node: receipt checks, paid and unpaid requests per second
 	@$(BIN)/python -m tests.benchmarks.throughput $(ARGS)
+
+bench-rln: install ## Measure RLN proofs: making, checking one, checking a batch, beside py_ecc
+	@$(BIN)/python -m tests.benchmarks.rln $(ARGS)
 
 ceremony: install install-node ## Make RLN keys of one's own (ARGS="start|contribute|verify|export ...")
 	@$(BIN)/python -m scripts.ceremony $(ARGS)

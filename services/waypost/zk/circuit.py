@@ -5,6 +5,7 @@ import lzma
 from functools import cache
 from importlib import resources
 
+from waypost.errors import Unprovable
 from waypost.protocol.rln import DEPTH, LIMIT_BITS, Membership, Signal
 from waypost.zk.r1cs import ConstraintSystem, Solver, read
 
@@ -33,17 +34,22 @@ def witness(membership: Membership, message_id: int, x: int, external_nullifier:
     """The values of all wires for the signal. Raises Unprovable, naming the constraint, when the circuit
     does not allow it (a message id that is not below the limit), InvalidFieldElement for a number out of
     the field."""
-    return _solver().solve(
-        _inputs(
-            membership.secret,
-            membership.limit,
-            message_id,
-            x,
-            external_nullifier,
-            membership.index,
-            membership.siblings,
-        )
+    given = _inputs(
+        membership.secret,
+        membership.limit,
+        message_id,
+        x,
+        external_nullifier,
+        membership.index,
+        membership.siblings,
     )
+    try:
+        return _solver().solve(given)
+    except Unprovable as error:
+        if message_id < membership.limit:
+            raise
+        sentence = f"Message id {message_id} is not below the limit of {membership.limit}."
+        raise Unprovable(sentence, **error.details) from None
 
 
 def signal_of(wires: list[int]) -> Signal:

@@ -7,7 +7,7 @@ from zksnake._algebra import ec_bn254, polynomial_bn254
 
 from waypost.errors import InvalidPoint
 from waypost.zk.curve import Element
-from waypost.zk.points import G1, G1_BYTES, G2, G2_BYTES
+from waypost.zk.points import G1, G2
 
 
 class NativeCurve:
@@ -16,24 +16,20 @@ class NativeCurve:
     name = "zksnake"
 
     def g1(self, data: bytes) -> Element:
-        return self._decode(ec_bn254.PointG1, data, G1_BYTES)
+        return self._decode(ec_bn254.PointG1, data)
 
     def g2(self, data: bytes) -> Element:
-        return self._decode(ec_bn254.PointG2, data, G2_BYTES)
+        return self._decode(ec_bn254.PointG2, data)
 
     @staticmethod
-    def _decode(kind: Element, data: bytes, size: int) -> Element:
-        if len(data) != size:
-            raise InvalidPoint(
-                f"A point takes {size} bytes, not {len(data)}.", expected=size, given=len(data)
-            )
+    def _decode(kind: Element, data: bytes) -> Element:
         try:
             element = kind.from_bytes(data)
         except ValueError:
             raise InvalidPoint from None
         if element.is_zero():
             raise InvalidPoint("The point at infinity has no place here.")
-        if bytes(element.to_bytes()) != data:
+        if bytes(element.to_bytes()) != data:  # it reads over what follows a point
             raise InvalidPoint("The point is not in canonical form.")
         return element
 

@@ -90,6 +90,13 @@ def test_a_made_up_share_slashes_nobody() -> None:
         recover_secret(first, replace(second, y=(second.y + 1) % R))
 
 
+def test_one_signal_with_two_nullifiers_is_no_pair() -> None:
+    first, second = (signal(MEMBER, 0, x, EPOCH) for x in (11, 12))
+    for other in (replace(second, nullifier=first.nullifier ^ 1), replace(second, external_nullifier=1)):
+        with pytest.raises(InvalidShares, match="nullifiers"):
+            recover_secret(first, other)
+
+
 def test_the_same_member_under_another_root_is_still_caught() -> None:
     moved = replace(MEMBER, siblings=(99, *MEMBER.siblings[1:]))
     first, second = signal(MEMBER, 0, 11, EPOCH), signal(moved, 0, 12, EPOCH)
@@ -127,6 +134,11 @@ def test_unreduced_numbers_are_refused(x: int) -> None:
 def test_impossible_memberships_are_refused(change: dict[str, int]) -> None:
     with pytest.raises(InvalidFieldElement):
         replace(MEMBER, **change)  # type: ignore[arg-type]
+
+
+def test_an_epoch_is_hashed_as_32_bytes_little_endian() -> None:
+    parts = hash_to_field(b"\x02\x01" + bytes(30)), hash_to_field(b"waypost")
+    assert external_nullifier(0x0102, b"waypost") == poseidon(parts)
 
 
 @pytest.mark.parametrize("epoch", [-1, 2**64])

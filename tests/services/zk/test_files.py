@@ -155,7 +155,7 @@ KEY_EDITS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "alpha off the curve": lambda d: d.update(vk_alpha_1=["1", "3", "1"]),
     "alpha unreduced": lambda d: d.update(vk_alpha_1=[str(1 + Q), "2", "1"]),
     "alpha at infinity": lambda d: d.update(vk_alpha_1=["0", "1", "0"]),
-    "alpha projective": lambda d: d.update(vk_alpha_1=["2", "4", "2"]),
+    "alpha projective": lambda d: d["vk_alpha_1"].__setitem__(2, "2"),
     "alpha in numbers": lambda d: d.update(vk_alpha_1=[1, 2, 1]),
     "alpha with a sign": lambda d: d.update(vk_alpha_1=["+1", "2", "1"]),
     "alpha with a zero in front": lambda d: d.update(vk_alpha_1=["01", "2", "1"]),

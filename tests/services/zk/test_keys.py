@@ -90,6 +90,16 @@ def test_a_known_proof_that_does_not_hold_stops_the_verifier(
         keys.load_verifier(folder, json_hash, 31337, sample=(proved[0][0], proved[1][1].public))
 
 
+def test_a_proving_key_that_proves_nothing_stops_the_prover(key: ProvingKey, tmp_path: Path) -> None:
+    """Its points are of the curve, and two of them in the wrong place: only a proof shows that."""
+    swapped = [*key.c]
+    swapped[100], swapped[101] = swapped[101], swapped[100]
+    data = proving_key.write(replace(key, c=swapped))
+    (tmp_path / "bad.zkey").write_bytes(data)
+    with pytest.raises(InvalidKey, match="self-test"):
+        keys.load_prover(tmp_path, hashlib.sha256(data).hexdigest(), 31337)
+
+
 # ---- The development key ----
 
 

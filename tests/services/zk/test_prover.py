@@ -48,8 +48,9 @@ def test_the_first_and_the_last_message_of_a_limit(prover: Prover, limit: int) -
 
 @pytest.mark.parametrize("message_id", [9, 10, 2**15, 2**16 - 1, 2**16, 2**17, R - 1])
 def test_a_message_beyond_the_limit_cannot_be_proved(prover: Prover, message_id: int) -> None:
-    with pytest.raises(Unprovable, match="Constraint"):
+    with pytest.raises(Unprovable, match="not below the limit of 9") as refusal:
         prover.prove(MEMBER, message_id, 1, 2)
+    assert refusal.value.details.keys() == {"constraint"}
 
 
 @pytest.mark.parametrize(
@@ -63,8 +64,8 @@ def test_inputs_are_not_silently_reduced(prover: Prover, message_id: int, x: int
 def test_two_proofs_of_one_signal_differ(prover: Prover) -> None:
     (one, signal_1), (other, signal_2) = (prover.prove(MEMBER, 0, 1, 2) for _ in range(2))
     assert signal_1 == signal_2
-    assert (one.a, one.b, one.c) != (other.a, other.b, other.c)
     assert one.a != other.a
+    assert one.b != other.b
     assert one.c != other.c
 
 
