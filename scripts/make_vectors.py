@@ -28,6 +28,10 @@ TYPES = {
     "WithdrawCredit": "address owner,address token,address to,bytes32 salt,uint40 deadline",
     "ReceiveWithAuthorization": "address from,address to,uint256 value,uint256 validAfter,"
     "uint256 validBefore,bytes32 nonce",
+    "Registration": "address payer,uint256 idCommitment,uint16 rate,address homeNode,uint32 periods,"
+    "uint40 deadline",
+    "Extension": "address payer,uint256 idCommitment,uint32 periods,bytes32 salt,uint40 deadline",
+    "Exit": "uint256 idCommitment,uint40 deadline",
     "Session": "address operator,uint256 nonce,uint40 expires",
     "NodeKey": "address operator,address nodeKey",
     "Node": "address operator,bytes32 descriptorHash,uint40 issued",
@@ -165,6 +169,28 @@ def channels() -> list[dict[str, Any]]:
     ]
 
 
+def memberships() -> list[dict[str, Any]]:
+    """Everything that people sign for the RlnMembership contract, about one member."""
+    here = domain("Waypost RlnMembership", "membership")
+    member = {"idCommitment": str(int(word("commitment")[:65], 16))}
+    deadline = {"deadline": 1_900_000_000}
+    registration = {"payer": address("payer")} | member | {"rate": 100, "homeNode": address("home")}
+    registration |= {"periods": 4} | deadline
+    extreme = {
+        "idCommitment": str(2**256 - 1),
+        "rate": 2**16 - 1,
+        "periods": 2**32 - 1,
+        "deadline": 2**40 - 1,
+    }
+    extension = {"payer": address("payer")} | member | {"periods": 2, "salt": word("extension")} | deadline
+    return [
+        signed("registration", "Registration", here, registration, "payer"),
+        signed("registration: largest values", "Registration", here, registration | extreme, "payer"),
+        signed("extension", "Extension", here, extension, "payer"),
+        signed("exit", "Exit", here, member | deadline, "payer"),
+    ]
+
+
 def sessions() -> list[dict[str, Any]]:
     """Session requests by a channel's signer."""
     here = domain("Waypost Node", "registry")
@@ -271,7 +297,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     check = parser.parse_args().check
     stale = []
-    for make in (channels, sessions, nodes, prices):
+    for make in (channels, memberships, sessions, nodes, prices):
         path = FOLDER / f"{make.__name__}.json"
         text = json.dumps(make(), indent=2) + "\n"
         if not check:

@@ -8,6 +8,7 @@ import pytest
 from brownie import accounts, web3
 
 from channel_ledger import CLOSED, CLOSING, NO_PERMIT, OPEN
+from members import PARAMETERS, record_of
 from signing import TYPES, Domain, Signature
 
 FOLDER = Path(__file__).parent.parent / "vectors"
@@ -56,6 +57,8 @@ CHANNELS = read(
 RECEIPTS = [vector for vector in CHANNELS if vector.kind == "Receipt"]
 NAMED = {vector.name: vector for vector in CHANNELS}
 NODE_KEYS = read("nodes.json", "NodeKey")
+MEMBERSHIPS = read("memberships.json", "Registration", "Extension", "Exit")
+MEMBER = {vector.name: vector for vector in MEMBERSHIPS}
 OPENING = NAMED["opening"]
 
 
@@ -102,7 +105,7 @@ def opened(placed, named, stranger):
 
 
 def test_there_are_vectors_of_every_action():
-    assert {vector.kind for vector in CHANNELS} | {"NodeKey"} == set(TYPES) - {
+    assert {vector.kind for vector in CHANNELS + MEMBERSHIPS} | {"NodeKey"} == set(TYPES) - {
         "Permit",
         "TransferWithAuthorization",
         "CancelAuthorization",
@@ -110,7 +113,7 @@ def test_there_are_vectors_of_every_action():
     assert NODE_KEYS
 
 
-@pytest.mark.parametrize("vector", CHANNELS + NODE_KEYS, ids=repr)
+@pytest.mark.parametrize("vector", CHANNELS + MEMBERSHIPS + NODE_KEYS, ids=repr)
 def test_hashes(vector):
     assert "0x" + vector.domain.struct_hash(vector.kind, vector.message).hex() == vector.struct_hash
     assert "0x" + vector.domain.digest(vector.kind, vector.message).hex() == vector.digest
@@ -197,3 +200,36 @@ def test_node_key(registry, NodeRegistry, vector):
         1, vector.signer, operator, "https://node.example", 0, vector.signature.packed, {"from": operator}
     )
     assert placed.keyPeriod(vector.signer)[0] == operator
+
+
+@pytest.fixture(scope="module")
+def membership(deployer, token, RlnMembership):
+    """RlnMembership at the vectors' address; the payer has approved it."""
+    contract = RlnMembership.deploy(token, *PARAMETERS, {"from": deployer})
+    placed = place(contract, RlnMembership, MEMBER["registration"].domain.contract)
+    token.approve(placed, 10**12, {"from": accounts.at(OPENING.message["payer"], force=True)})
+    return placed
+
+
+@pytest.mark.parametrize("vector", [v for v in MEMBERSHIPS if v.kind != "Exit"], ids=repr)
+def test_membership_hashes(membership, vector):
+    hashed = membership.hashRegistration if vector.kind == "Registration" else membership.hashExtension
+    assert str(hashed(tuple(vector.message.values()))) == vector.struct_hash
+    assert bytes(membership.DOMAIN_SEPARATOR()) == vector.domain.separator
+
+
+def test_the_life_of_a_member(membership, stranger):
+    """Registered, extended and ended by the payer's signatures alone."""
+    registration, extension, ending = (MEMBER[name] for name in ("registration", "extension", "exit"))
+    sender = {"from": stranger}
+    tx = membership.registerFor(
+        tuple(registration.message.values()), registration.signature.packed, NO_PERMIT, sender
+    )
+    record = record_of(tx, membership)
+    assert record[:2] == (registration.message["idCommitment"], registration.signer)
+    membership.extendFor(
+        tuple(extension.message.values()), record, extension.signature.packed, NO_PERMIT, sender
+    )
+    assert membership.member(record[0])["added"] == extension.message["periods"]
+    membership.exitFor(record, ending.message["deadline"], ending.signature.packed, sender)
+    assert membership.member(record[0])["leftAt"] != 0

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from waypost.protocol.eip712 import Domain, TypedStruct
+from waypost.protocol.memberships import Exit, Extension, Registration
 from waypost.protocol.messages import Message, pubsub_topic
 from waypost.protocol.nodes import NodeDescriptor, NodeKey, NodeStatement
 from waypost.protocol.openings import (
@@ -30,11 +31,14 @@ KINDS: dict[str, type[TypedStruct]] = {
     kind.primary_type: kind
     for kind in (
         Close,
+        Exit,
+        Extension,
         NodeKey,
         NodeStatement,
         Opening,
         Receipt,
         ReceiveWithAuthorization,
+        Registration,
         Session,
         StartClose,
         TopUp,
@@ -47,7 +51,7 @@ def load(name: str) -> Any:
     return json.loads((ROOT / "tests" / "vectors" / f"{name}.json").read_text())
 
 
-SIGNED = [vector for name in ("channels", "sessions", "nodes") for vector in load(name)]
+SIGNED = [vector for name in ("channels", "memberships", "sessions", "nodes") for vector in load(name)]
 
 
 def domain_of(vector: dict[str, Any]) -> Domain:
