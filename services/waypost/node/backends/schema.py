@@ -107,8 +107,9 @@ CREATE TABLE member_events (
 CREATE INDEX member_events_of_member ON member_events (id_commitment, block_number, log_index);
 CREATE INDEX member_events_by_block ON member_events (block_number);
 CREATE TABLE members ( -- folded from member_events
-    id_commitment BLOB PRIMARY KEY, position INTEGER NOT NULL, rate INTEGER NOT NULL, leaf BLOB NOT NULL,
-    record_hash BLOB NOT NULL, home_node TEXT NOT NULL, registered_block INTEGER NOT NULL,
+    id_commitment BLOB PRIMARY KEY, position INTEGER NOT NULL, rate INTEGER NOT NULL, owner TEXT NOT NULL,
+    home_node TEXT NOT NULL, start INTEGER NOT NULL, periods INTEGER NOT NULL, leaf BLOB NOT NULL,
+    record_hash BLOB NOT NULL, registered_block INTEGER NOT NULL,
     status TEXT NOT NULL, removed_at INTEGER, secret BLOB
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX members_by_position ON members (position, registered_block);
