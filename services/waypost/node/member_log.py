@@ -213,7 +213,7 @@ def _leaves(connection: sqlite3.Connection, positions: Iterable[int]) -> dict[in
     found = {}
     for position in positions:
         row = connection.execute(
-            "SELECT leaf FROM members WHERE position = ? AND status = ?", (position, Status.MEMBER)
+            "SELECT leaf FROM members WHERE position = ? AND status = 'member'", (position,)
         ).fetchone()
         found[position] = 0 if row is None else int.from_bytes(row["leaf"])
     return found

@@ -83,7 +83,7 @@ class Members:
         """The tree as a whole."""
 
         def find(connection: sqlite3.Connection, head: BlockRef) -> TreeState:
-            members = connection.execute("SELECT count(*) FROM members WHERE status = ?", (Status.MEMBER,))
+            members = connection.execute("SELECT count(*) FROM members WHERE status = 'member'")
             highest = connection.execute("SELECT max(position) FROM members").fetchone()[0]
             return TreeState(
                 root=self._tree.root(connection),

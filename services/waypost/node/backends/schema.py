@@ -113,6 +113,7 @@ CREATE TABLE members ( -- folded from member_events
     status TEXT NOT NULL, removed_at INTEGER, secret BLOB
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX members_by_position ON members (position, registered_block);
+CREATE INDEX members_in_tree ON members (position) WHERE status = 'member';
 CREATE INDEX members_slashed ON members (removed_at) WHERE secret IS NOT NULL;
 CREATE TABLE tree_nodes (node INTEGER PRIMARY KEY, hash BLOB NOT NULL) STRICT; -- see protocol.merkle
 CREATE TABLE tree_pending (position INTEGER PRIMARY KEY) STRICT; -- leaves above which nothing is hashed yet
