@@ -198,7 +198,9 @@ async def open_node(
             closing=Closing(ledger, domain, _secret(settings.payee_key), clock),
             outbox=outbox,
             claimer=Claimer(channels, ledger, outbox, db, clock, signal, settings.claim, poll_seconds=poll),
-            rln=settings.rln and await open_rln(connection, db, settings, settings.rln, clock),
+            rln=None
+            if settings.rln is None
+            else await open_rln(connection, db, settings, settings.rln, clock),
             tasks=await stack.enter_async_context(Tasks()),
             metrics=metrics,
         )

@@ -1,5 +1,5 @@
-"""Compares the members' book with the contract's own state: an event that was left out at the end, or a removal,
-breaks no rule that the book could see. Then those blocks are read again."""
+"""Compares the members' book with the contract's own state: an event that was left out at the end, or a
+removal, breaks no rule that the book could see. Then those blocks are read again."""
 
 import asyncio
 import sqlite3

@@ -1,4 +1,4 @@
-"""RLN in a node: one membership contract that it follows by itself, so that nothing there can hold up money."""
+"""RLN in a node: one membership contract, followed by itself, so that nothing there can hold up money."""
 
 import sqlite3
 from collections.abc import Callable

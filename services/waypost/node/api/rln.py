@@ -45,8 +45,8 @@ class AcceptedRoot(Model):
 
 
 class Tree(Model):
-    """The tree after `block`, and what proofs are made for. `roots` are the accepted ones, newest first; a root
-    is accepted for `rootSeconds` after the block that replaced it."""
+    """The tree after `block`, and what proofs are made for. `roots` are the accepted ones, newest first; a
+    root is accepted for `rootSeconds` after the block that replaced it."""
 
     contract: Address
     network: str
