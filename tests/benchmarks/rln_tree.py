@@ -1,5 +1,5 @@
-"""Measures building the tree of RLN's members from their commitments: all leaves at once, in memory and in a
-node's database, and one leaf after the other beside them. Run it with `python -m tests.benchmarks.rln_tree`."""
+"""Measures building the tree of RLN's members: all leaves at once, in memory and in a node's database, and
+one leaf after the other beside them. Run it with `python -m tests.benchmarks.rln_tree`."""
 
 import argparse
 import json

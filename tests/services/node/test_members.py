@@ -229,6 +229,9 @@ async def test_books_are_not_ahead_of_their_cursor(registry: Registry, tmp_path:
                 await node.catch_up()
         async with rln_node(registry, folder) as node:
             state = await node.members.state()
+            if state.block.number < registry.start:  # the contract is not there yet
+                assert state.leaves == 0
+                continue
             assert await registry.contract.leaves(block=state.block.hash) == state.leaves
 
 
