@@ -63,7 +63,8 @@ class MemberLog:
                 self._check(connection, event)
                 _write(connection, event, block)
                 _fold(connection, commitment_bytes(event.id_commitment))
-                touched.add(event.index)
+                if not isinstance(event, Withdrawn):  # its leaf was zero before
+                    touched.add(event.index)
         recent = block.timestamp >= self._clock() - self._tree.root_seconds
         self._tree.change(connection, _leaves(connection, touched), block, recent=recent)
 
