@@ -10,7 +10,7 @@ from waypost.errors import BooksDisagree
 from waypost.node import blocks
 from waypost.node.backends.sqlite import Database
 from waypost.node.loops import Loop, Signal
-from waypost.node.member_log import Status
+from waypost.node.member_log import Status, record_of
 from waypost.node.members import TABLE
 from waypost.node.sync import Sync
 
@@ -81,7 +81,7 @@ def _agree(row: sqlite3.Row, state: MemberState | None) -> bool:
     status = Status(row["status"])
     if state.ended:
         return status in (Status.WITHDRAWN, Status.SLASHED)
-    if state.record_hash != row["record_hash"]:
+    if state.record_hash != record_of(row).hash():
         return False
     if not state.left_at:
         return status is Status.MEMBER

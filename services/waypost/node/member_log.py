@@ -120,6 +120,19 @@ def commitment_bytes(id_commitment: int) -> bytes:
     return id_commitment.to_bytes(32)
 
 
+def record_of(row: sqlite3.Row) -> MemberRecord:
+    """What the contract wants back with every call, from a row of members."""
+    return MemberRecord(
+        int.from_bytes(row["id_commitment"]),
+        row["owner"],
+        row["home_node"],
+        row["position"],
+        row["rate"],
+        row["start"],
+        row["periods"],
+    )
+
+
 def clear(connection: sqlite3.Connection) -> None:
     """Forgets a contract, to follow another from its start."""
     for table in ("rln_blocks", "member_events", "members", "tree_nodes", "tree_pending", "tree_roots"):
@@ -158,10 +171,8 @@ def _disagreement(event: MemberEvent, block: int, why: str) -> BooksDisagree:
 def _write(connection: sqlite3.Connection, event: MemberEvent, block: BlockRef) -> None:
     fields: dict[str, Any] = {}
     if isinstance(event, Registered):
-        record = MemberRecord.of(event)
-        fields = {name: getattr(record, name) for name in MemberRecord.__slots__ if name != "id_commitment"}
+        fields = {name: getattr(event, name) for name in MemberRecord.__slots__ if name != "id_commitment"}
         fields["leaf"] = leaf(event.id_commitment, event.rate).to_bytes(32).hex()
-        fields["record_hash"] = record.hash().hex()
     elif isinstance(event, Slashed):
         fields = {"secret": event.secret.to_bytes(32).hex()}
     connection.execute(
@@ -190,7 +201,7 @@ def _fold(connection: sqlite3.Connection, key: bytes) -> None:
     removal = next((event for event in events if event["kind"] != Status.MEMBER), None)
     secret = json.loads(last["fields"]).get("secret")
     connection.execute(
-        "INSERT INTO members VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO members VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             key,
             record["index"],
@@ -200,7 +211,6 @@ def _fold(connection: sqlite3.Connection, key: bytes) -> None:
             record["start"],
             record["periods"],
             bytes.fromhex(record["leaf"]),
-            bytes.fromhex(record["record_hash"]),
             first["block_number"],
             last["kind"],
             None if removal is None else removal["timestamp"],

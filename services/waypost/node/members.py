@@ -11,7 +11,7 @@ from waypost.chain.membership import MemberRecord
 from waypost.errors import MemberRemoved, MemberUnknown, NodeNotReady
 from waypost.node import blocks
 from waypost.node.backends.sqlite import Database
-from waypost.node.member_log import Status, commitment_bytes
+from waypost.node.member_log import Status, commitment_bytes, record_of
 from waypost.node.rln_tree import RlnTree, Root
 
 T = TypeVar("T")
@@ -104,19 +104,7 @@ class Members:
     async def record(self, id_commitment: int) -> MemberRecord:
         """What the contract wants back with every call. Raises MemberUnknown."""
 
-        def find(connection: sqlite3.Connection) -> MemberRecord:
-            row = _row(connection, id_commitment)
-            return MemberRecord(
-                id_commitment,
-                row["owner"],
-                row["home_node"],
-                row["position"],
-                row["rate"],
-                row["start"],
-                row["periods"],
-            )
-
-        return await self._db.read(find)
+        return await self._db.read(lambda connection: record_of(_row(connection, id_commitment)))
 
     async def exposed(self) -> list[ExposedMember]:
         """Whose nullifiers have to be blocked: a relay refuses what proves with these secrets."""

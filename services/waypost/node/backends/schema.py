@@ -109,8 +109,7 @@ CREATE INDEX member_events_by_block ON member_events (block_number);
 CREATE TABLE members ( -- folded from member_events
     id_commitment BLOB PRIMARY KEY, position INTEGER NOT NULL, rate INTEGER NOT NULL, owner TEXT NOT NULL,
     home_node TEXT NOT NULL, start INTEGER NOT NULL, periods INTEGER NOT NULL, leaf BLOB NOT NULL,
-    record_hash BLOB NOT NULL, registered_block INTEGER NOT NULL,
-    status TEXT NOT NULL, removed_at INTEGER, secret BLOB
+    registered_block INTEGER NOT NULL, status TEXT NOT NULL, removed_at INTEGER, secret BLOB
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX members_by_position ON members (position, registered_block);
 CREATE INDEX members_in_tree ON members (position) WHERE status = 'member';
