@@ -24,6 +24,7 @@ from waypost.node.api import (
     node,
     openapi,
     receipts,
+    rln,
     sessions,
 )
 from waypost.node.audit import Audit, interval
@@ -41,6 +42,7 @@ from waypost.node.opening_rules import OpeningRules
 from waypost.node.openings import Openings
 from waypost.node.outbox import Outbox
 from waypost.node.pruner import Pruner
+from waypost.node.rln import open_rln
 from waypost.node.sessions import Sessions
 from waypost.node.settings import NodeSettings
 from waypost.node.sync import Sync
@@ -56,6 +58,7 @@ ROUTERS = (  # the busiest first: they are tried in this order
     sessions.router,
     channels.router,
     node.router,
+    rln.router,
     health.router,
 )
 
@@ -195,6 +198,9 @@ async def open_node(
             closing=Closing(ledger, domain, _secret(settings.payee_key), clock),
             outbox=outbox,
             claimer=Claimer(channels, ledger, outbox, db, clock, signal, settings.claim, poll_seconds=poll),
+            rln=None
+            if settings.rln is None
+            else await open_rln(connection, db, settings, settings.rln, clock),
             tasks=await stack.enter_async_context(Tasks()),
             metrics=metrics,
         )
@@ -202,6 +208,9 @@ async def open_node(
         audit = Audit(channels, ledger, db, node.sync, seconds=interval(settings.min_close_delay))
         for task in (node.sync, outbox, node.claimer, audit, pruner):
             node.tasks.start(task)
+        if node.rln is not None:
+            node.tasks.start(node.rln.sync)
+            node.tasks.start(node.rln.audit)
         yield node
 
 

@@ -14,6 +14,7 @@ from waypost.node.metrics import Metrics
 from waypost.node.openings import Openings
 from waypost.node.outbox import Outbox
 from waypost.node.prices import PriceBook
+from waypost.node.rln import Rln
 from waypost.node.sessions import Sessions
 from waypost.node.settings import NodeSettings
 from waypost.node.sync import Sync
@@ -37,6 +38,7 @@ class Node:
     closing: Closing
     outbox: Outbox
     claimer: Claimer
+    rln: Rln | None
     tasks: Tasks
     metrics: Metrics
 

@@ -98,6 +98,23 @@ class RateSettings(_Section):
     max_addresses: Annotated[int, Field(ge=1, le=10_000_000)] = 65_536
 
 
+class RlnSettings(_Section):
+    """The membership contract that the node follows; without this section it has no RLN. `network` and
+    `epochSeconds` must be those of all nodes that share members.
+
+    `rootSeconds`: for how long a root is accepted after a block that replaced it, so that registrations by
+    others fail nobody's message. Half an hour is ten minutes that a serving node's chain may be behind
+    (maxHeadAgeSeconds), ten that a client may keep its path, and ten for proving, passing on and clocks.
+    Who left can send as long, within its rate; the contract must hold its stake twice as long.
+    """
+
+    contract: Address
+    start_block: Annotated[int, Field(ge=0)] = 0
+    network: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "waypost"
+    epoch_seconds: Annotated[int, Field(ge=1, le=DAY)] = 600
+    root_seconds: Annotated[int, Field(ge=1, le=DAY)] = 1800
+
+
 class NodeConfig(_Section):
     """The public part of a node's settings: the content of node.json, camelCase there."""
 
@@ -122,6 +139,7 @@ class NodeConfig(_Section):
     prices: PriceSettings = PriceSettings()
     claim: ClaimSettings = ClaimSettings()
     rate: RateSettings = RateSettings()
+    rln: RlnSettings | None = None
 
     confirmations: Annotated[int, Field(ge=0, le=1000)] = 12
     min_close_delay: Seconds = 36 * HOUR

@@ -12,7 +12,7 @@ from waypost.chain.blocks import BlockRef, Event
 from waypost.chain.connection import Connection
 from waypost.chain.contract import Contract
 from waypost.chain.watcher import Applied, Change, Watcher
-from waypost.errors import ChainStalled
+from waypost.errors import BooksDisagree, ChainStalled
 from waypost.node import blocks
 from waypost.node.backends.sqlite import Database
 from waypost.node.loops import Faults, Loop, Signal
@@ -24,7 +24,8 @@ class Book(Protocol):
     """What is kept in step with the chain. Both methods run inside a write, and in its thread."""
 
     def apply(self, connection: sqlite3.Connection, events: Iterable[Event], block: BlockRef) -> None:
-        """The chain grew to `block`; these events are new."""
+        """The chain grew to `block`; these events are new. Raises BooksDisagree with the `block` from which
+        on the chain has to be read again, when an event cannot follow those before it."""
 
     def rollback(self, connection: sqlite3.Connection, to: BlockRef) -> None:
         """Everything above `to` is undone."""
@@ -33,7 +34,8 @@ class Book(Protocol):
 class Sync:
     """Keeps `books`, in this order, in step with the events of `contracts` from block number `start` on.
 
-    `signal` rings after every change. `clock` gives Unix seconds.
+    `signal` rings after every change. `clock` gives Unix seconds. The cursor is in `table`, so that a node
+    can follow contracts one by one: what one endpoint's answers do to one book disturbs no other.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class Sync:
         start: int,
         poll_seconds: float,
         max_head_age_seconds: int,
+        name: str = "sync",
+        table: str = "blocks",
     ) -> None:
         self._connection = connection
         self._db = db
@@ -60,7 +64,8 @@ class Sync:
         self._max_head_age = max_head_age_seconds
         self._caught_up_at: int | None = None
         self._restart: asyncio.Future[int] | None = None
-        self._follow = Loop("sync", self._follow_changes, poll_seconds, Signal())
+        self._table = table
+        self._follow = Loop(name, self._follow_changes, poll_seconds, Signal())
         self._compare = Loop("head", self._compare_heads, poll_seconds, signal)
         self._stall = Faults("chain")
         self.head = 0
@@ -105,9 +110,11 @@ class Sync:
             following.result()  # it ends by an error alone
         elif anchor := await self._connection.block(max(1, self._start, restart.result()) - 1):
             await self._undo(anchor)
+            if following.done() and not following.cancelled():
+                following.result()  # a fault, and tried again more slowly
 
     async def _take_changes(self) -> None:
-        known = await self._db.read(blocks.recent)
+        known = await self._db.read(lambda connection: blocks.recent(connection, self._table))
         self.head = known[-1].number if known else 0
         watcher = Watcher(
             self._connection, self._contracts, self._start, known, poll_seconds=self._poll_seconds
@@ -117,7 +124,11 @@ class Sync:
 
     async def _take(self, change: Change) -> None:
         if isinstance(change, Applied):
-            await self._db.write(lambda connection: self._apply(connection, change))
+            try:
+                await self._db.write(lambda connection: self._apply(connection, change))
+            except BooksDisagree as gap:
+                self.start_over(int(str(gap.details["block"])))
+                raise
             self.head = change.block.number
         else:
             await self._undo(change.to)
@@ -132,13 +143,13 @@ class Sync:
     def _apply(self, connection: sqlite3.Connection, change: Applied) -> None:
         for book in self._books:
             book.apply(connection, change.events, change.block)
-        blocks.advance(connection, change.block)
+        blocks.advance(connection, change.block, self._table)
 
     def _roll_back(self, connection: sqlite3.Connection, to: BlockRef) -> None:
         for book in self._books:
             book.rollback(connection, to)
-        blocks.rewind(connection, to.number)
-        blocks.advance(connection, to)
+        blocks.rewind(connection, to.number, self._table)
+        blocks.advance(connection, to, self._table)
 
     async def _compare_heads(self) -> None:
         """A quiet chain brings no changes: whether the books are level with it is asked."""

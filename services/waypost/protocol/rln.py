@@ -1,9 +1,11 @@
 """Rate-limiting nullifiers, version 2 (Vac's 32/RLN-V2): who signals more often than the limit discloses
 the secret. Numbers are elements of BN254's scalar field, reduced."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from eth_typing import ChecksumAddress
 from sha3 import keccak_256
 
 from waypost.errors import InvalidFieldElement, InvalidShares
@@ -88,6 +90,19 @@ def merkle_root(leaf: int, index: int, siblings: Sequence[int]) -> int:
 def hash_to_field(data: bytes) -> int:
     """keccak-256, read little-endian, modulo R: as zerokit maps bytes."""
     return int.from_bytes(keccak_256(data).digest(), "little") % R
+
+
+def application(chain_id: int, contract: ChecksumAddress, network: str) -> bytes:
+    """The identifier of a network's messages under one membership contract: chain id (32 bytes, big-endian),
+    address, and the network's name in UTF-8. A signal for another counts nowhere else."""
+    return chain_id.to_bytes(32) + bytes.fromhex(contract[2:]) + network.encode()
+
+
+def parse_commitment(text: str) -> int:
+    """A commitment from its decimal form, without leading zeros. Raises InvalidFieldElement."""
+    if not re.fullmatch("[1-9][0-9]{0,76}", text, re.ASCII) or int(text) >= R:
+        raise InvalidFieldElement("A commitment is a decimal number from 1 to the order of BN254 less one.")
+    return int(text)
 
 
 def external_nullifier(epoch: int, identifier: bytes) -> int:

@@ -204,3 +204,24 @@ def test_defaults_suit_a_public_network() -> None:
     assert node.min_close_delay >= 36 * 3600
     assert node.confirmations >= 12
     assert (node.host, node.admin_host) == ("127.0.0.1", "127.0.0.1")
+
+
+def test_rln_is_optional_and_its_settings_are_checked(tmp_path: Path) -> None:
+    assert config().rln is None
+    folder = tmp_path / "node"
+    initialise(folder, config(rln={"contract": ADDRESS, "startBlock": 7}), KEYS, "x", scrypt_n=LIGHT)
+    kept = read_config(folder).rln
+    assert kept is not None
+    assert (kept.contract, kept.start_block, kept.network) == (ADDRESS, 7, "waypost")
+    assert (kept.epoch_seconds, kept.root_seconds) == (600, 1800)
+    for wrong in (
+        {},
+        {"contract": "0x"},
+        {"contract": ADDRESS, "startBlock": -1},
+        {"contract": ADDRESS, "network": "Two Words"},
+        {"contract": ADDRESS, "epochSeconds": 0},
+        {"contract": ADDRESS, "rootSeconds": 0},
+        {"contract": ADDRESS, "rootsSeconds": 5},
+    ):
+        with pytest.raises(ValueError, match="rln"):
+            config(rln=wrong)

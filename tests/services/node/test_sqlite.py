@@ -21,7 +21,7 @@ from waypost.errors import (
     NodeNotReady,
     StorageFull,
 )
-from waypost.node.backends import writer
+from waypost.node.backends import schema, writer
 from waypost.node.backends.schema import MIGRATIONS, read_meta
 from waypost.node.backends.sqlite import FILE, Database
 
@@ -291,6 +291,20 @@ async def test_data_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataTooNew) as refused:
         open_database(tmp_path)
     assert refused.value.details["maximum"] == len(MIGRATIONS)
+
+
+async def test_an_older_database_gets_what_is_new_and_keeps_its_facts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(schema, "MIGRATIONS", MIGRATIONS[:1])
+        async with open_database(tmp_path) as db:
+            await db.write(insert("fact"))
+    async with open_database(tmp_path) as db:
+        assert await facts(db) == {"fact"}
+        assert await db.read(lambda c: c.execute("SELECT count(*) FROM members").fetchone()[0]) == 0
+        version = await db.read(lambda c: c.execute("PRAGMA user_version").fetchone()[0])
+    assert version == len(MIGRATIONS)
 
 
 async def test_an_empty_file_is_a_new_database(tmp_path: Path) -> None:

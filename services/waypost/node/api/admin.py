@@ -100,6 +100,7 @@ async def show_status(node: NodeHere) -> Status:
     """The books, the gas account and the claimer, for `waypost node status`."""
     outbox, claimer = await node.outbox.status(), await node.claimer.status()
     claimable = await node.db.read(node.ledger.accounts.claimable)
+    rln = node.rln and node.rln.fault
     return Status(
         operator=node.settings.operator,
         payee=node.settings.payee,
@@ -119,7 +120,7 @@ async def show_status(node: NodeHere) -> Status:
         waiting_transactions=outbox.waiting,
         claim=None if claimer.flight is None else _claim(claimer.flight),
         claims=[_claim(record) for record in await node.claimer.history()],
-        faults=[fault for fault in (node.sync.fault, *outbox.faults, claimer.fault) if fault],
+        faults=[fault for fault in (node.sync.fault, *outbox.faults, claimer.fault, rln) if fault],
     )
 
 

@@ -42,7 +42,9 @@ STATUS: Mapping[type[WaypostError], HTTPStatus] = {
     # Refused as things are.
     errors.QuotaExceeded: HTTPStatus.FORBIDDEN,
     errors.ChannelUnknown: HTTPStatus.NOT_FOUND,
+    errors.MemberUnknown: HTTPStatus.NOT_FOUND,
     errors.MessageUnknown: HTTPStatus.NOT_FOUND,
+    errors.RlnUnavailable: HTTPStatus.NOT_FOUND,
     errors.RouteUnknown: HTTPStatus.NOT_FOUND,
     errors.MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
     errors.RequestTimeout: HTTPStatus.REQUEST_TIMEOUT,
@@ -55,6 +57,7 @@ STATUS: Mapping[type[WaypostError], HTTPStatus] = {
     errors.IdempotencyConflict: HTTPStatus.CONFLICT,
     errors.PriceExpired: HTTPStatus.CONFLICT,
     errors.MessageConflict: HTTPStatus.CONFLICT,
+    errors.MemberRemoved: HTTPStatus.GONE,
     errors.MessageExpired: HTTPStatus.GONE,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.MessageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

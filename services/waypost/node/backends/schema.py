@@ -95,11 +95,38 @@ CREATE INDEX openings_of_signer ON openings (signer);
 CREATE INDEX openings_of_payer ON openings (payer);
 """
 
+RLN = """
+CREATE TABLE rln_blocks ( -- as blocks, for the membership contract: it is followed by itself
+    number INTEGER PRIMARY KEY, hash BLOB NOT NULL, parent_hash BLOB NOT NULL, timestamp INTEGER NOT NULL
+) STRICT;
+CREATE TABLE member_events (
+    block_hash BLOB NOT NULL, log_index INTEGER NOT NULL, id_commitment BLOB NOT NULL,
+    block_number INTEGER NOT NULL, timestamp INTEGER NOT NULL, kind TEXT NOT NULL, fields TEXT NOT NULL,
+    PRIMARY KEY (block_hash, log_index)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX member_events_of_member ON member_events (id_commitment, block_number, log_index);
+CREATE INDEX member_events_by_block ON member_events (block_number);
+CREATE TABLE members ( -- folded from member_events
+    id_commitment BLOB PRIMARY KEY, position INTEGER NOT NULL, rate INTEGER NOT NULL, owner TEXT NOT NULL,
+    home_node TEXT NOT NULL, start INTEGER NOT NULL, periods INTEGER NOT NULL, leaf BLOB NOT NULL,
+    registered_block INTEGER NOT NULL, status TEXT NOT NULL, removed_at INTEGER, secret BLOB
+) STRICT, WITHOUT ROWID;
+CREATE INDEX members_by_position ON members (position, registered_block);
+CREATE INDEX members_in_tree ON members (position) WHERE status = 'member';
+CREATE INDEX members_slashed ON members (removed_at) WHERE secret IS NOT NULL;
+CREATE TABLE tree_nodes (node INTEGER PRIMARY KEY, hash BLOB NOT NULL) STRICT; -- see protocol.merkle
+CREATE TABLE tree_pending (position INTEGER PRIMARY KEY) STRICT; -- leaves above which nothing is hashed yet
+CREATE TABLE tree_roots ( -- after each block with a change; NULL: not hashed yet
+    block_number INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL, root BLOB
+) STRICT;
+CREATE INDEX tree_roots_by_root ON tree_roots (root);
+"""
+
 META = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS = (META + LEDGER + MESSAGES + SESSIONS + MONEY,)
+MIGRATIONS = (META + LEDGER + MESSAGES + SESSIONS + MONEY, RLN)
 """Entry n takes a database from version n to n + 1. Released entries never change."""
 
 
