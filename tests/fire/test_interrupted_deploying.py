@@ -2,12 +2,14 @@
 seconds. An endpoint in between knows the moment of each transaction, and whether it still arrives."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account import Account
 from tests.fire.anvil import anvil, set_base_fee
 from tests.fire.deployment import CHAIN_ID, GWEI, MONEY, Deployment
 from tests.services.chain.endpoint import Endpoint, ask
@@ -158,6 +160,17 @@ async def test_a_record_of_another_deployment(connection: Connection, deployment
         assert process.returncode == 1
         assert b"error[invalid_config]" in said
         assert reason in said.decode()
+    content = json.loads(recorded)
+    for key, chain in ((Account.create().key, CHAIN_ID), (deployment.account.key, CHAIN_ID + 1)):
+        theft = {
+            "to": proxy.ADDRESS, "value": 10**17, "nonce": 0, "gas": 21_000,
+            "maxFeePerGas": GWEI, "maxPriorityFeePerGas": 0, "chainId": chain,
+        }  # fmt: skip
+        content["transactions"][0]["raw"] = Account.sign_transaction(theft, key).raw_transaction.hex()
+        deployment.record.write_text(json.dumps(content))
+        process = await deployment.start()
+        said, _ = await process.communicate()
+        assert b"was tampered with" in said, said
     deployment.record.write_text(recorded[:-40])
     process = await deployment.start()
     said, _ = await process.communicate()

@@ -203,6 +203,10 @@ def initialise(
         raise InvalidConfig("a node needs an operator key and a node key; gas and payee keys are optional")
     if (data_dir / CONFIG_FILE).exists():
         raise InvalidConfig(f"{data_dir} already holds a node", path=str(data_dir))
+    if any((data_dir / KEYS_FOLDER).glob("*.keystore.json")):
+        raise InvalidConfig(
+            f"{data_dir} holds keys, and its {CONFIG_FILE} is lost: restore that from a backup"
+        )
     (data_dir / KEYS_FOLDER).mkdir(parents=True, exist_ok=True, mode=0o700)
     for role, key in keys.items():
         keystore = Account.encrypt(key, password, kdf="scrypt", iterations=scrypt_n)
