@@ -3,16 +3,15 @@ seconds. An endpoint in between knows the moment of each transaction, and whethe
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_account import Account
 from tests.fire.anvil import anvil, set_base_fee
 from tests.fire.deployment import CHAIN_ID, GWEI, MONEY, Deployment
-from tests.services.chain.endpoint import Endpoint, ask
+from tests.services.chain.endpoint import ask
 from tests.services.node.money_node import until
 
 from waypost.chain import proxy
@@ -28,20 +27,6 @@ NAMES = ["DevDollar", "Channels", "NodeRegistry"]
 def url() -> Iterator[str]:
     with anvil("--chain-id", str(CHAIN_ID), "--block-time", "2") as running:
         yield running
-
-
-@pytest.fixture
-async def connection(url: str) -> AsyncIterator[Connection]:
-    async with await connect(url) as connected:
-        yield connected
-
-
-@pytest.fixture
-async def deployment(url: str, tmp_path: Path) -> AsyncIterator[Deployment]:
-    async with Endpoint() as endpoint:
-        made = Deployment(url, endpoint, tmp_path)
-        await made.prepare()
-        yield made
 
 
 async def require_complete(connection: Connection, deployment: Deployment, *, nonces: int = 3) -> None:

@@ -165,7 +165,10 @@ def test_a_lost_configuration_costs_no_key(node: Path, waypost: Run) -> None:
     keystore = node / "keys" / "operator.keystore.json"
     before = keystore.read_bytes()
     (node / "node.json").unlink()
-    assert waypost("node", "init", "--dev-account", "1").error == "invalid_config"
+    for words in (("init", "--dev-account", "1"), ("status",)):
+        told = waypost("node", *words)
+        assert told.error == "invalid_config"
+        assert "restore that from a backup" in told.err
     assert keystore.read_bytes() == before
 
 
