@@ -1,15 +1,14 @@
 """What a deployer pays, on anvil: within the bounds that were given, and nothing unless there is enough."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from tests.fire.anvil import anvil
 from tests.fire.deployment import CHAIN_ID, GWEI, Deployment
-from tests.services.chain.endpoint import Endpoint, ask
+from tests.services.chain.endpoint import ask
 
-from waypost.chain.connection import Call, Connection, connect
+from waypost.chain.connection import Call, Connection
 from waypost.chain.deploy import execute, plan
 from waypost.chain.deployer import Bid, Deployer, Funds
 from waypost.chain.presets import TESTNET
@@ -22,20 +21,6 @@ QUICK = replace(TESTNET, confirmations=0)
 def url() -> Iterator[str]:
     with anvil("--chain-id", str(CHAIN_ID)) as running:
         yield running
-
-
-@pytest.fixture
-async def connection(url: str) -> AsyncIterator[Connection]:
-    async with await connect(url) as connected:
-        yield connected
-
-
-@pytest.fixture
-async def deployment(url: str, tmp_path: Path) -> AsyncIterator[Deployment]:
-    async with Endpoint() as endpoint:
-        made = Deployment(url, endpoint, tmp_path)
-        await made.prepare()
-        yield made
 
 
 async def test_the_bounds_on_fees_are_kept(deployment: Deployment) -> None:

@@ -2,15 +2,16 @@
 seconds. An endpoint in between knows the moment of each transaction, and whether it still arrives."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import json
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account import Account
 from tests.fire.anvil import anvil, set_base_fee
 from tests.fire.deployment import CHAIN_ID, GWEI, MONEY, Deployment
-from tests.services.chain.endpoint import Endpoint, ask
+from tests.services.chain.endpoint import ask
 from tests.services.node.money_node import until
 
 from waypost.chain import proxy
@@ -26,20 +27,6 @@ NAMES = ["DevDollar", "Channels", "NodeRegistry"]
 def url() -> Iterator[str]:
     with anvil("--chain-id", str(CHAIN_ID), "--block-time", "2") as running:
         yield running
-
-
-@pytest.fixture
-async def connection(url: str) -> AsyncIterator[Connection]:
-    async with await connect(url) as connected:
-        yield connected
-
-
-@pytest.fixture
-async def deployment(url: str, tmp_path: Path) -> AsyncIterator[Deployment]:
-    async with Endpoint() as endpoint:
-        made = Deployment(url, endpoint, tmp_path)
-        await made.prepare()
-        yield made
 
 
 async def require_complete(connection: Connection, deployment: Deployment, *, nonces: int = 3) -> None:
@@ -158,6 +145,17 @@ async def test_a_record_of_another_deployment(connection: Connection, deployment
         assert process.returncode == 1
         assert b"error[invalid_config]" in said
         assert reason in said.decode()
+    content = json.loads(recorded)
+    for key, chain in ((Account.create().key, CHAIN_ID), (deployment.account.key, CHAIN_ID + 1)):
+        theft = {
+            "to": proxy.ADDRESS, "value": 10**17, "nonce": 0, "gas": 21_000,
+            "maxFeePerGas": GWEI, "maxPriorityFeePerGas": 0, "chainId": chain,
+        }  # fmt: skip
+        content["transactions"][0]["raw"] = Account.sign_transaction(theft, key).raw_transaction.hex()
+        deployment.record.write_text(json.dumps(content))
+        process = await deployment.start()
+        said, _ = await process.communicate()
+        assert b"was tampered with" in said, said
     deployment.record.write_text(recorded[:-40])
     process = await deployment.start()
     said, _ = await process.communicate()

@@ -102,6 +102,9 @@ class Creations:
             sentence = f"{path} records a deployment to chain {chain} by {account}: go on with that. {hint}"
             raise InvalidConfig(sentence, path=str(path), chainId=chain, deployer=account)
         for each in sent:
+            if not each.transaction.is_by(deployer, chain_id):
+                sentence = f"{path} was tampered with: {deployer} did not sign {each.words} for this chain."
+                raise InvalidConfig(sentence, path=str(path), contract=each.name)
             if each.address not in addresses:
                 sentence = (
                     f"{path} records another deployment, with {each.name} at {each.address}:"

@@ -58,6 +58,12 @@ class SignedTransaction:
         """Restores a persisted transaction. Raises ValueError if these are not its bytes."""
         return cls(keccak(raw), raw, _fields(raw)["nonce"])
 
+    def is_by(self, account: ChecksumAddress, chain_id: int) -> bool:
+        """Whether the account signed it, for this chain: what a file says must not be signed anew unseen."""
+        return bool(_fields(self.raw)["chainId"] == chain_id) and (
+            checksum(bytes.fromhex(Account.recover_transaction(self.raw)[2:])) == account
+        )
+
 
 Persist = Callable[[SignedTransaction], Awaitable[None]]
 

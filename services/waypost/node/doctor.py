@@ -82,7 +82,9 @@ async def examine(folder: Path, password: str, clock: Callable[[], int]) -> Asyn
     try:
         config = settings.read_config(folder)
     except ConfigurationError as error:
-        yield _failed("settings", str(error), "Run `waypost node init`, or correct node.json.")
+        yield _failed(
+            "settings", str(error), "Restore or correct node.json; `waypost node init` is for a new folder."
+        )
         return
     yield _ok("settings", f"node.json is valid: {config.operator} at {config.endpoint}.")
     yield _files(folder)

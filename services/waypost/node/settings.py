@@ -35,6 +35,8 @@ KEYS_FOLDER = "keys"
 TOKEN_FILE = "admin.token"
 KEY_ROLES = ("operator", "node", "gas", "payee")
 
+_LOST = f"{{}} holds keys, and its {CONFIG_FILE} is lost: restore that from a backup"
+
 HOUR = 3600
 DAY = 24 * HOUR
 MIB = 1024 * 1024
@@ -221,6 +223,8 @@ def initialise(
         raise InvalidConfig("a node needs an operator key and a node key; gas and payee keys are optional")
     if (data_dir / CONFIG_FILE).exists():
         raise InvalidConfig(f"{data_dir} already holds a node", path=str(data_dir))
+    if _holds_keys(data_dir):
+        raise InvalidConfig(_LOST.format(data_dir), path=str(data_dir))
     (data_dir / KEYS_FOLDER).mkdir(parents=True, exist_ok=True, mode=0o700)
     for role, key in keys.items():
         keystore = Account.encrypt(key, password, kdf="scrypt", iterations=scrypt_n)
@@ -243,9 +247,9 @@ def read_config(data_dir: Path) -> NodeConfig:
     try:
         return NodeConfig.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise InvalidConfig(
-            f"{data_dir} holds no node: run `waypost node init` first", path=str(path)
-        ) from error
+        missing = "{} holds no node: run `waypost node init` first"
+        sentence = (_LOST if _holds_keys(data_dir) else missing).format(data_dir)
+        raise InvalidConfig(sentence, path=str(path)) from error
     except OSError as error:
         raise InvalidConfig(f"{path} cannot be read: {error.strerror}", path=str(path)) from error
     except ValidationError as error:
@@ -312,6 +316,10 @@ def settings(config: NodeConfig, **private: Any) -> NodeSettings:
         return NodeSettings.model_validate({**config.model_dump(), **private})
     except ValidationError as error:
         raise InvalidConfig(_first(error)) from error
+
+
+def _holds_keys(data_dir: Path) -> bool:
+    return any((data_dir / KEYS_FOLDER).glob("*.keystore.json"))
 
 
 def keystore_path(data_dir: Path, role: str) -> Path:

@@ -161,6 +161,17 @@ def test_a_lost_key_is_replaced(node: Path, waypost: Run) -> None:
     assert verdicts(waypost)["registration"] == "ok"
 
 
+def test_a_lost_configuration_costs_no_key(node: Path, waypost: Run) -> None:
+    keystore = node / "keys" / "operator.keystore.json"
+    before = keystore.read_bytes()
+    (node / "node.json").unlink()
+    for words in (("init", "--dev-account", "1"), ("status",)):
+        told = waypost("node", *words)
+        assert told.error == "invalid_config"
+        assert "restore that from a backup" in told.err
+    assert keystore.read_bytes() == before
+
+
 def test_nobody_elses_key_is_rotated(node: Path, waypost: Run) -> None:
     folder = node / "keys"
     (folder / "operator.keystore.json").write_bytes((folder / "node.keystore.json").read_bytes())
