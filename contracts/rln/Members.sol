@@ -162,8 +162,7 @@ abstract contract Members is IRlnMembership, Credits {
     function _extend(Record calldata record, address payer, uint32 periods) internal returns (uint96 amount) {
         Progress storage progress = _inTree(record);
         uint32 added = progress.added;
-        uint256 room = uint256(type(uint32).max) - record.periods;
-        room = room > added ? room - added : 0;
+        uint256 room = uint256(type(uint32).max) - record.periods - added;
         if (periods == 0 || periods > room) revert PeriodsOutOfRange(periods, 1, room);
         (, uint256 fee) = cost(record.rate, periods);
         amount = _toAmount(fee);

@@ -1,21 +1,20 @@
 """R1 to R5, S2 and S3: members register, extend, exit, expire and withdraw, home nodes collect, and whoever
 knows a secret slashes, in any order and at any time. See README.md."""
 
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 import pytest
 from brownie import accounts, chain
+from member_model import DEPTH, FEE_PER_RATE, PERIOD, STAKE_PER_RATE, WINDOW, Member
 
 from anvil import next_block_at
 from channel_ledger import DOLLAR, MAX_UINT
 from errors import REENTRANT_CALL, reverts
-from members import ENDED, Members, Record, fresh_secret, gross, record_hash, slash_hash, split
+from members import Members, Record, fresh_secret, slash_hash, split
 from operators import BURNED
 
 START = 10_000 * DOLLAR
-DEPTH, PERIOD, WINDOW, STAKE_PER_RATE, FEE_PER_RATE = 2, 600, 250, 13, 7
 LEAVES = 2**DEPTH
 DONATED = 7  # by somebody who sent tokens to the contract itself
 ACCEPTED, REVERT, RETURN_FALSE = 0, 1, 2
@@ -49,54 +48,6 @@ def draw(chance: Random) -> tuple:
     """One step, each as likely."""
     name, *choices = chance.choice(STEPS)
     return name, *(chance.choice(options) for options in choices)
-
-
-@dataclass
-class Member:
-    """A member as it should be. `fees` is all that it ever paid, `streamed` what of it was paid out."""
-
-    secret: int
-    record: Record
-    owner: int
-    home: int
-    stake: int
-    fees: int
-    streamed: int = 0
-    collected_at: int = 0
-    periods: int = 0
-    left_at: int = 0
-    expired: bool = False
-    ended: bool = False
-
-    @property
-    def rate(self) -> int:
-        return self.record[4]
-
-    @property
-    def paid_until(self) -> int:
-        return self.record[5] + PERIOD * self.periods
-
-    @property
-    def stream_end(self) -> int:
-        """When the fee stops to stream: never later than what is paid for, or the period in which it left."""
-        if not self.left_at:
-            return self.paid_until
-        begun = max(1, -(-(self.left_at - self.record[5]) // PERIOD))
-        return min(self.paid_until, self.record[5] + PERIOD * begun)
-
-    @property
-    def withdrawable_at(self) -> int:
-        return max(self.left_at + WINDOW, self.stream_end)
-
-    def streamed_until(self, now: int) -> int:
-        """In all, the burned fifth included."""
-        return gross(self.record, min(now, self.stream_end), FEE_PER_RATE, PERIOD)
-
-    def state(self) -> tuple:
-        if self.ended:
-            return ENDED, 0, 0, 0, False
-        added = self.periods - self.record[6]
-        return record_hash(self.record), added, self.collected_at, self.left_at, self.expired
 
 
 class Machine:

@@ -132,7 +132,7 @@ async def test_collect_and_leave(
 ) -> None:
     receipt = await payer.send(membership.register(COMMITMENT, RATE, PAYEE, PERIODS))
     record = registered(membership, receipt)
-    await ask(chain.url, "evm_increaseTime", 100)
+    await ask(chain.url, "evm_increaseTime", 130)  # in the second period
     (collected,) = decoded(membership, await sender.send(membership.collect(PAYEE, [record])))
     assert isinstance(collected, Collected)
     assert collected.home_node == PAYEE
