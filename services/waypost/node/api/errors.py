@@ -27,6 +27,7 @@ STATUS: Mapping[type[WaypostError], HTTPStatus] = {
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
     errors.InvalidCursor: HTTPStatus.BAD_REQUEST,
     errors.ClockSkew: HTTPStatus.BAD_REQUEST,
+    errors.EpochOutOfRange: HTTPStatus.BAD_REQUEST,
     errors.RetentionOutOfRange: HTTPStatus.BAD_REQUEST,
     # Nobody may do this without showing who asks.
     errors.SessionInvalid: HTTPStatus.UNAUTHORIZED,
@@ -41,6 +42,7 @@ STATUS: Mapping[type[WaypostError], HTTPStatus] = {
     errors.StaleReceipt: HTTPStatus.PAYMENT_REQUIRED,
     # Refused as things are.
     errors.QuotaExceeded: HTTPStatus.FORBIDDEN,
+    errors.MemberExposed: HTTPStatus.FORBIDDEN,
     errors.ChannelUnknown: HTTPStatus.NOT_FOUND,
     errors.MemberUnknown: HTTPStatus.NOT_FOUND,
     errors.MessageUnknown: HTTPStatus.NOT_FOUND,
@@ -57,6 +59,7 @@ STATUS: Mapping[type[WaypostError], HTTPStatus] = {
     errors.IdempotencyConflict: HTTPStatus.CONFLICT,
     errors.PriceExpired: HTTPStatus.CONFLICT,
     errors.MessageConflict: HTTPStatus.CONFLICT,
+    errors.RootUnknown: HTTPStatus.CONFLICT,
     errors.MemberRemoved: HTTPStatus.GONE,
     errors.MessageExpired: HTTPStatus.GONE,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -67,6 +70,8 @@ STATUS: Mapping[type[WaypostError], HTTPStatus] = {
     errors.TransactionReverted: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.OpeningRateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.RateExceeded: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.SubscriberTooSlow: HTTPStatus.TOO_MANY_REQUESTS,
     # The node cannot, for now.
     errors.NodeNotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ChainError: HTTPStatus.SERVICE_UNAVAILABLE,

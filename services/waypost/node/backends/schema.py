@@ -122,11 +122,36 @@ CREATE TABLE tree_roots ( -- after each block with a change; NULL: not hashed ye
 CREATE INDEX tree_roots_by_root ON tree_roots (root);
 """
 
+RELAY = """
+CREATE TABLE relayed ( -- what subscribers are given, in order of acceptance
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, topic TEXT NOT NULL,
+    timestamp_ns INTEGER NOT NULL, size INTEGER NOT NULL, accepted INTEGER NOT NULL,
+    meta BLOB NOT NULL, payload BLOB NOT NULL,
+    proof TEXT, -- JSON as protocol.relay has it; NULL: paid for here, and not passed on
+    evidence INTEGER NOT NULL DEFAULT 0 -- 1: breaks the rate, so only other nodes are given it
+) STRICT;
+CREATE INDEX relayed_of_topic ON relayed (topic, sequence) WHERE evidence = 0;
+CREATE INDEX relayed_proved ON relayed (sequence) WHERE proof IS NOT NULL;
+CREATE INDEX relayed_by_age ON relayed (accepted);
+CREATE TABLE shares ( -- the nullifier log: the first signal of each nullifier
+    nullifier BLOB PRIMARY KEY, epoch INTEGER NOT NULL, external_nullifier BLOB NOT NULL,
+    x BLOB NOT NULL, y BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX shares_by_epoch ON shares (epoch);
+CREATE TABLE exposures ( -- members whose secret the node found, and how far the slash is
+    id_commitment BLOB PRIMARY KEY, secret BLOB NOT NULL, salt BLOB NOT NULL, found INTEGER NOT NULL,
+    state TEXT NOT NULL, commit_id INTEGER, slash_id INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE peers ( -- how far another node's relay was read
+    operator TEXT PRIMARY KEY, cursor TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
 META = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS = (META + LEDGER + MESSAGES + SESSIONS + MONEY, RLN)
+MIGRATIONS = (META + LEDGER + MESSAGES + SESSIONS + MONEY, RLN + RELAY)
 """Entry n takes a database from version n to n + 1. Released entries never change."""
 
 
