@@ -211,6 +211,7 @@ PRICES = {
     "token": address("token"),
     "storePerKibHour": "3",
     "fetchPerKib": "2",
+    "relayPerKib": "4",
     "opening": "50000",
     "minReceipt": "1000",
     "minDeposit": "1000000",
@@ -230,7 +231,7 @@ def price_list() -> dict[str, Any]:
 
 def prices() -> list[dict[str, Any]]:
     """Costs in base units, rounded up once."""
-    store, fetch = int(PRICES["storePerKibHour"]), int(PRICES["fetchPerKib"])
+    store, fetch, relay = (int(PRICES[name]) for name in ("storePerKibHour", "fetchPerKib", "relayPerKib"))
     cases = [
         (size, seconds)
         for size in (0, 1, 1023, 1024, 1025, 150 * 1024)
@@ -242,6 +243,7 @@ def prices() -> list[dict[str, Any]]:
             "seconds": seconds,
             "store": str(ceil_div(size * seconds * store, 1024 * 3600)),
             "fetch": str(ceil_div(size * fetch, 1024)),
+            "relay": str(ceil_div(size * relay, 1024)),
         }
         for size, seconds in cases
     ]

@@ -53,6 +53,7 @@ def agreed_prices(node: Node) -> AgreedPrices:
     return AgreedPrices(
         store_per_kib_hour=prices.store_per_kib_hour,
         fetch_per_kib=prices.fetch_per_kib,
+        relay_per_kib=prices.relay_per_kib,
         min_receipt=prices.min_receipt,
     )
 

@@ -37,6 +37,7 @@ class PriceCeiling:
 
     store_per_kib_hour: int | None = None
     fetch_per_kib: int | None = None
+    relay_per_kib: int | None = None
     opening: int | None = None
     min_receipt: int | None = None
     """The smallest raise of a total: so much is signed ahead of what was used."""

@@ -20,6 +20,8 @@ class AgreedPrices(_Record):
 
     store_per_kib_hour: Amount
     fetch_per_kib: Amount
+    relay_per_kib: Amount = 0
+    """Channels that were opened before nodes relayed agreed to no price for it."""
     min_receipt: Amount
 
 

@@ -1,7 +1,8 @@
-"""Cursors: opaque places in one store's order of acceptance."""
+"""Cursors: opaque places in the order of acceptance of one table."""
 
 import base64
 import binascii
+import hashlib
 import sqlite3
 
 from waypost.errors import InvalidCursor
@@ -9,15 +10,16 @@ from waypost.node.backends.schema import read_meta
 
 
 class Cursors:
-    """Cursors of the store in this database, as of the connection's snapshot.
+    """Cursors of a table in this database, as of the connection's snapshot.
 
-    One says "everything up to this sequence number is known" and names the store by its random id,
-    so that the cursor of another node, or of a lost database, is noticed.
+    One says "everything up to this sequence number is known" and names the table by the store's random id,
+    so that the cursor of another node or table, or of a lost database, is noticed.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._store = bytes.fromhex(read_meta(connection, "store"))
-        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+    def __init__(self, connection: sqlite3.Connection, table: str = "messages") -> None:
+        store = bytes.fromhex(read_meta(connection, "store"))
+        self._store = hashlib.sha256(store + table.encode()).digest()[:8]
+        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
         self.latest: int = 0 if row is None else row["seq"]
 
     def encode(self, sequence: int) -> str:

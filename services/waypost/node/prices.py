@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 
-from waypost.errors import PriceExpired
+from waypost.errors import InvalidPriceList, PriceExpired
 from waypost.node.backends.schema import read_meta, write_meta
 from waypost.node.settings import NodeSettings
 from waypost.protocol.prices import PriceList
@@ -61,4 +61,7 @@ def _stored(connection: sqlite3.Connection) -> list[PriceList]:
         text = read_meta(connection, _META)
     except KeyError:
         return []
-    return [PriceList.from_json(value) for value in json.loads(text)]
+    try:
+        return [PriceList.from_json(value) for value in json.loads(text)]
+    except InvalidPriceList:  # a version with other prices wrote it
+        return []

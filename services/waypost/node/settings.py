@@ -76,6 +76,7 @@ class PriceSettings(_Section):
 
     store_per_kib_hour: Amount = 10
     fetch_per_kib: Amount = 5
+    relay_per_kib: Amount = 5
     opening: Amount = 100_000
     min_receipt: Amount = 1_000
     min_deposit: Amount = 1_000_000

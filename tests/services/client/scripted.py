@@ -56,6 +56,7 @@ class ScriptedNode:
     clock: Callable[[], float]
     store_per_kib_hour: int = 100
     fetch_per_kib: int = 50
+    relay_per_kib: int = 50
     opening: int = 10_000
     min_receipt: int = 0
     max_page: int = 100
@@ -86,6 +87,7 @@ class ScriptedNode:
             valid_until=int(self.clock()) + 600,
             store_per_kib_hour=self.store_per_kib_hour,
             fetch_per_kib=self.fetch_per_kib,
+            relay_per_kib=self.relay_per_kib,
             opening=self.opening,
             min_receipt=self.min_receipt,
             min_deposit=100_000,

@@ -29,7 +29,7 @@ def record(signer: ChecksumAddress = ADDRESSES[7], index: int = 0) -> ChannelRec
         payer=PAYER,
         close_delay=3600,
         status="opening",
-        agreed=AgreedPrices(store_per_kib_hour=10, fetch_per_kib=5, min_receipt=1),
+        agreed=AgreedPrices(store_per_kib_hour=10, fetch_per_kib=5, relay_per_kib=5, min_receipt=1),
         opening=OpeningRecord(request={"opening": {"amount": "7"}}, fee=3, deadline=99),
         books=Books(deposited=2**90, limit=2**89, signed=3, interrupted=3, stopped="it lied"),
     )

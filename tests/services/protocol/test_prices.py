@@ -13,8 +13,8 @@ from waypost.errors import AmountOutOfRange, InvalidAddress, InvalidPriceList
 from waypost.protocol.prices import PriceList
 from waypost.protocol.signatures import checksum
 
-LIST = PriceList(checksum(b"\x03" * 20), 1_800_000_000, 3, 2, 50_000, 1_000, 1_000_000)
-lists = st.builds(PriceList, addresses, st.integers(0, 2**53 - 1), prices, prices, prices, prices, prices)
+LIST = PriceList(checksum(b"\x03" * 20), 1_800_000_000, 3, 2, 50_000, 1_000, 1_000_000, 4)
+lists = st.builds(PriceList, addresses, st.integers(0, 2**53 - 1), prices, prices, prices, prices, prices, prices)
 sizes = st.integers(0, 2**40)
 spans = st.integers(0, 2**32)
 
@@ -24,6 +24,7 @@ def test_costs_are_exact(listed: PriceList, size: int, seconds: int) -> None:
     kib, hours = Fraction(size, 1024), Fraction(seconds, 3600)
     assert listed.store_cost(size, seconds) == ceil(kib * hours * listed.store_per_kib_hour)
     assert listed.fetch_cost(size) == ceil(kib * listed.fetch_per_kib)
+    assert listed.relay_cost(size) == ceil(kib * listed.relay_per_kib)
 
 
 @given(lists, sizes, sizes, spans, spans)

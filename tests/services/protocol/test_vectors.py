@@ -136,3 +136,4 @@ def test_prices(vector: dict[str, Any]) -> None:
     for case in vector["costs"]:
         assert prices.store_cost(case["size"], case["seconds"]) == int(case["store"])
         assert prices.fetch_cost(case["size"]) == int(case["fetch"])
+        assert prices.relay_cost(case["size"]) == int(case["relay"])

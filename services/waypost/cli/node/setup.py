@@ -64,6 +64,7 @@ def init(
     ] = None,
     store_price: Price = None,
     fetch_price: Price = None,
+    relay_price: Price = None,
     opening_price: Price = None,
     min_deposit: Price = None,
     keystore: Keystore = None,
@@ -77,7 +78,7 @@ def init(
     """Make a node's folder: settings, keys and the admin token.
 
     The operator's key is that of --keystore or --dev-account, or a new one. The node's own key is always new.
-    Prices are per KiB and hour kept, per KiB fetched, and per channel opened. All settings can be changed in
+    Prices are per KiB and hour kept, per KiB fetched, per KiB relayed, and per channel opened. All settings can be changed in
     node.json later.
     """
     out, places = Output(json), Places.under(home)
@@ -102,7 +103,14 @@ def init(
                     "tls_cert": tls_cert,
                     "tls_key": tls_key,
                     "trusted_proxy": trusted_proxy,
-                    "prices": _prices(there, store_price, fetch_price, opening_price, min_deposit),
+                    "prices": _prices(
+                        there,
+                        store_per_kib_hour=store_price,
+                        fetch_per_kib=fetch_price,
+                        relay_per_kib=relay_price,
+                        opening=opening_price,
+                        min_deposit=min_deposit,
+                    ),
                 }
             )
             keys = {"operator": operator_key, "node": node_key}
@@ -181,10 +189,7 @@ def _chain_part(there: Deployed, rpc_url: str) -> dict[str, object]:
     }
 
 
-def _prices(
-    there: Deployed, store: str | None, fetch: str | None, opening: str | None, deposit: str | None
-) -> dict[str, int]:
-    given = {"store_per_kib_hour": store, "fetch_per_kib": fetch, "opening": opening, "min_deposit": deposit}
+def _prices(there: Deployed, **given: str | None) -> dict[str, int]:
     return {name: there.unit.parse(text, "price") for name, text in given.items() if text is not None}
 
 

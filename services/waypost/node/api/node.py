@@ -33,6 +33,7 @@ class Prices(Model):
     token: Address
     store_per_kib_hour: Amount
     fetch_per_kib: Amount
+    relay_per_kib: Amount
     opening: Amount
     min_receipt: Amount
     min_deposit: Amount

@@ -38,7 +38,12 @@ ENDPOINT = "http://127.0.0.1:8400"
 ADMIN_TOKEN = "what only the operator knows"
 PAYER, GAS = FUNDED_KEYS[7], FUNDED_KEYS[8]
 PRICES = PriceSettings(
-    store_per_kib_hour=1000, fetch_per_kib=500, opening=100_000, min_receipt=10, min_deposit=1_000_000
+    store_per_kib_hour=1000,
+    fetch_per_kib=500,
+    relay_per_kib=700,
+    opening=100_000,
+    min_receipt=10,
+    min_deposit=1_000_000,
 )
 TOPIC = "/waypost/1/test/raw"
 MONEY_TABLES = ("channels", "answers", "messages", "storage_used", "sessions", "openings", "transactions")
