@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from waypost import __version__
 from waypost.chain.channels import Channels
 from waypost.chain.connection import Connection, connect
+from waypost.chain.registry import Registry
 from waypost.chain.transactions import Sender
 from waypost.errors import InvalidConfig, WrongContract
 from waypost.node import prices
@@ -24,6 +25,7 @@ from waypost.node.api import (
     node,
     openapi,
     receipts,
+    relay,
     rln,
     sessions,
 )
@@ -41,10 +43,13 @@ from waypost.node.node import Node
 from waypost.node.opening_rules import OpeningRules
 from waypost.node.openings import Openings
 from waypost.node.outbox import Outbox
+from waypost.node.peers import Peers
 from waypost.node.pruner import Pruner
-from waypost.node.rln import open_rln
+from waypost.node.relay import Relay, RelayLimits
+from waypost.node.rln import Rln, open_rln
 from waypost.node.sessions import Sessions
 from waypost.node.settings import NodeSettings
+from waypost.node.subscriptions import Subscriptions
 from waypost.node.sync import Sync
 from waypost.node.tasks import Tasks
 from waypost.protocol.eip712 import node_domain
@@ -55,6 +60,7 @@ ROUTERS = (  # the busiest first: they are tried in this order
     messages.router,
     mailbox.router,
     receipts.router,
+    relay.router,
     sessions.router,
     channels.router,
     node.router,
@@ -174,6 +180,10 @@ async def open_node(
             cap_per_hour=settings.opening_cap_per_hour,
             token_per_ether=settings.claim.token_per_ether,
         )
+        rln = None
+        if settings.rln is not None:
+            rln = await open_rln(connection, db, settings, settings.rln, clock)
+        relay = _relay(db, settings, rln, clock)
         node = Node(
             settings=settings,
             clock=clock,
@@ -198,15 +208,15 @@ async def open_node(
             closing=Closing(ledger, domain, _secret(settings.payee_key), clock),
             outbox=outbox,
             claimer=Claimer(channels, ledger, outbox, db, clock, signal, settings.claim, poll_seconds=poll),
-            rln=None
-            if settings.rln is None
-            else await open_rln(connection, db, settings, settings.rln, clock),
+            relay=relay,
+            peers=Peers(Registry(connection, settings.registry), db, relay, settings, clock),
+            rln=rln,
             tasks=await stack.enter_async_context(Tasks()),
             metrics=metrics,
         )
-        pruner = Pruner(node.messages, node.sessions, ledger, clock)
+        pruner = Pruner(node.messages, node.relay, node.sessions, ledger, clock)
         audit = Audit(channels, ledger, db, node.sync, seconds=interval(settings.min_close_delay))
-        for task in (node.sync, outbox, node.claimer, audit, pruner):
+        for task in (node.sync, outbox, node.claimer, audit, pruner, node.peers):
             node.tasks.start(task)
         if node.rln is not None:
             node.tasks.start(node.rln.sync)
@@ -226,6 +236,18 @@ async def _check_contracts(connection: Connection, channels: Channels, settings:
     for name, address in (("token", settings.token), ("registry", settings.registry)):
         if not await connection.code(address):
             raise WrongContract(f"There is no contract at the {name}'s address {address}.", address=address)
+
+
+def _relay(db: Database, settings: NodeSettings, rln: Rln | None, clock: Callable[[], int]) -> Relay:
+    wanted = settings.relay
+    limits = RelayLimits(
+        retention=wanted.retention_seconds,
+        quota_bytes=wanted.quota_bytes,
+        clock_tolerance=settings.clock_tolerance_seconds,
+        late=0 if rln is None else rln.settings.root_seconds,
+    )
+    subscriptions = Subscriptions(wanted.max_subscribers, wanted.max_subscriptions_per_address)
+    return Relay(db, None, limits, subscriptions, clock)
 
 
 def _store_limits(settings: NodeSettings) -> StoreLimits:

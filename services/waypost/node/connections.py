@@ -1,11 +1,14 @@
-"""HTTP connections that no endless request can hold open or fill up: uvicorn's httptools protocol, with
-bounds on a request's head and on what follows an early answer. `limits.RequestBody` bounds the rest."""
+"""Connections that nobody can hold open or fill up: uvicorn's httptools protocol, with bounds on a request's
+head and on what follows an early answer, and its WebSockets, which end even if nobody reads.
+`limits.RequestBody` bounds the rest."""
 
 import asyncio
 import json
 from http import HTTPStatus
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from waypost.errors import HeadersTooLarge, InvalidRequest, WaypostError
 from waypost.node.api.errors import PROBLEM, document, status_of
@@ -87,3 +90,23 @@ class BoundedHttp(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._give_up_in(LINGER_SECONDS)
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """Uvicorn closes when all that was written has been read: who reads nothing would keep the connection."""
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        self._end()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if message["type"] == "websocket.close":
+            self.writable.set()  # waiting for a reader that is cut off would take for ever
+        await super().send(message)
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self._end()
+
+    def _end(self) -> None:
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)

@@ -75,7 +75,7 @@ class RateLimit:
         self._app, self._buckets, self._respond, self._trusted_proxy = app, buckets, respond, trusted_proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         address = remote_address(scope, trusted_proxy=self._trusted_proxy)
@@ -84,6 +84,10 @@ class RateLimit:
                 "Too many unpaid requests came from this address.", retryAfter=math.ceil(seconds)
             )
             await self._respond(error, scope, receive, send)
+            return
+        if scope["type"] == "websocket":  # it lasts, so its handshake is counted when it begins
+            self._buckets.take(address)
+            await self._app(scope, receive, send)
             return
         try:
             await self._app(scope, receive, send)

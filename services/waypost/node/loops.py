@@ -3,7 +3,8 @@ A signal wakes them when there is something to do."""
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import structlog
 
@@ -35,6 +36,19 @@ async def ring_or_pause(ring: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await ring.wait()
+
+
+async def until_one_ends(*runs: Coroutine[Any, Any, None]) -> None:
+    """Runs all until one ends, cancels the others, and raises what ended it."""
+    tasks = [asyncio.ensure_future(run) for run in runs]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 class Faults:

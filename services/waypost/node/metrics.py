@@ -31,6 +31,16 @@ class Metrics:
         self._totals = Gauge(
             "waypost_channel_base_units", "Sums over all channels.", ("sum",), registry=self._registry
         )
+        self._relayed = Counter(
+            "waypost_relayed",
+            "Messages relayed, by where they came from.",
+            ("origin",),
+            registry=self._registry,
+        )
+        self._cut_off = Counter(
+            "waypost_subscribers_cut_off", "Subscribers that did not read.", registry=self._registry
+        )
+        self._subscribers = Gauge("waypost_subscribers", "Subscribers now.", registry=self._registry)
         self._head = Gauge("waypost_head_block", "Newest block in the books.", registry=self._registry)
         self._ready = Gauge("waypost_ready", "1 while the chain is followed.", registry=self._registry)
 
@@ -48,11 +58,20 @@ class Metrics:
         """One paid request."""
         self._charge(route).inc(amount)
 
-    def exposition(self, totals: Totals, head: int, *, ready: bool) -> bytes:
+    def relayed(self, origin: str) -> None:
+        """One message, which was new: "paid", "member" or "node"."""
+        self._relayed.labels(origin).inc()
+
+    def cut_off(self) -> None:
+        """One subscriber that was too slow."""
+        self._cut_off.inc()
+
+    def exposition(self, totals: Totals, head: int, subscribers: int, *, ready: bool) -> bytes:
         """All of it, in Prometheus' text format."""
         for name in ("paid", "spent", "earned", "claimable", "claimed", "confirming", "at_risk", "lost"):
             self._totals.labels(name).set(getattr(totals, name))
         self._head.set(head)
+        self._subscribers.set(subscribers)
         self._ready.set(ready)
         return generate_latest(self._registry)
 

@@ -13,7 +13,9 @@ from waypost.node.messages import MessageStore
 from waypost.node.metrics import Metrics
 from waypost.node.openings import Openings
 from waypost.node.outbox import Outbox
+from waypost.node.peers import Peers
 from waypost.node.prices import PriceBook
+from waypost.node.relay import Relay
 from waypost.node.rln import Rln
 from waypost.node.sessions import Sessions
 from waypost.node.settings import NodeSettings
@@ -38,6 +40,8 @@ class Node:
     closing: Closing
     outbox: Outbox
     claimer: Claimer
+    relay: Relay
+    peers: Peers
     rln: Rln | None
     tasks: Tasks
     metrics: Metrics

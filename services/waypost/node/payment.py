@@ -13,7 +13,7 @@ from starlette.types import Scope
 from waypost.errors import InvalidPayment, PaymentRequired, ReceiptForAnotherNode, WaypostError
 from waypost.node.answers import Idempotency
 from waypost.node.ledger import Charge, Charged
-from waypost.node.limits import mark_paid
+from waypost.node.limits import mark_paid, remote_address
 from waypost.node.node import Node
 from waypost.node.prices import HONOURED_SECONDS
 from waypost.protocol import payments
@@ -45,6 +45,11 @@ class Purchase:
     def signer(self) -> ChecksumAddress | None:
         """The channel that pays, or None when the request names none."""
         return self.payment.signer if self.payment else self.session
+
+    @property
+    def source(self) -> str:
+        """The address that the request came from."""
+        return remote_address(self.scope, trusted_proxy=self.node.settings.trusted_proxy)
 
     def check(self) -> None:
         """Raises InvalidPayment, ReceiptForAnotherNode or NodeNotReady if the payment cannot count here."""

@@ -8,17 +8,20 @@ import structlog
 from waypost.errors import NodeError
 from waypost.node.ledger import Ledger
 from waypost.node.messages import MessageStore
+from waypost.node.relay import Relay
 from waypost.node.sessions import Sessions
 
 log = structlog.get_logger()
 
 
 class Pruner:
-    """Prunes messages, sessions and kept answers every `interval` seconds. `clock` gives Unix seconds."""
+    """Prunes messages, the relay's log, sessions and kept answers every `interval` seconds. `clock` gives
+    Unix seconds."""
 
     def __init__(
         self,
         messages: MessageStore,
+        relay: Relay,
         sessions: Sessions,
         ledger: Ledger,
         clock: Callable[[], int],
@@ -26,6 +29,7 @@ class Pruner:
         interval: float = 60,
     ) -> None:
         self._messages = messages
+        self._relay = relay
         self._sessions = sessions
         self._ledger = ledger
         self._clock = clock
@@ -44,6 +48,7 @@ class Pruner:
         """One round."""
         now = self._clock()
         freed = await self._messages.prune(now)
+        await self._relay.prune(now)
         await self._sessions.prune(now)
         await self._ledger.prune()
         if freed:

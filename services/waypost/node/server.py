@@ -15,12 +15,14 @@ from starlette.types import ASGIApp
 
 from waypost.errors import InvalidConfig, PortInUse
 from waypost.node.app import create_admin_app, create_app
-from waypost.node.connections import BoundedHttp
+from waypost.node.connections import BoundedHttp, BoundedWebSocket
 from waypost.node.node import Node
 from waypost.node.settings import NodeSettings
 
 MAX_CONNECTIONS = 1024
 BACKLOG = 1024
+MAX_FRAME = 64 * 1024
+"""Bytes of one WebSocket message to the node: all topics of a subscription, or a payment."""
 KEEP_ALIVE_SECONDS = 30
 """Longer than clients keep idle connections: if they let go first, no request meets a closed one."""
 GRACE_SECONDS = 10
@@ -116,7 +118,9 @@ def _configuration(settings: NodeSettings, app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=BoundedHttp,
-        ws="none",
+        ws=BoundedWebSocket,
+        ws_max_size=MAX_FRAME,
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -101,6 +101,17 @@ class RateSettings(_Section):
     max_addresses: Annotated[int, Field(ge=1, le=10_000_000)] = 65_536
 
 
+class RelaySettings(_Section):
+    """What was relayed is kept for `retentionSeconds`, within `quotaBytes`, for subscribers and nodes that
+    were away. `maxPeers`: other nodes that this one reads from."""
+
+    retention_seconds: Annotated[int, Field(ge=60, le=7 * DAY)] = HOUR
+    quota_bytes: Annotated[int, Field(ge=MIB)] = 512 * MIB
+    max_subscribers: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    max_subscriptions_per_address: Annotated[int, Field(ge=1, le=100_000)] = 32
+    max_peers: Annotated[int, Field(ge=0, le=1000)] = 32
+
+
 class RlnSettings(_Section):
     """The membership contract that the node follows; without this section it has no RLN. `network` and
     `epochSeconds` must be those of all nodes that share members.
@@ -142,6 +153,7 @@ class NodeConfig(_Section):
     prices: PriceSettings = PriceSettings()
     claim: ClaimSettings = ClaimSettings()
     rate: RateSettings = RateSettings()
+    relay: RelaySettings = RelaySettings()
     rln: RlnSettings | None = None
 
     confirmations: Annotated[int, Field(ge=0, le=1000)] = 12

@@ -7,11 +7,11 @@ from typing import Self
 
 from eth_typing import ChecksumAddress
 
-from waypost.errors import JSON, InvalidMessage, InvalidSession
+from waypost.errors import JSON, InvalidMessage, InvalidProof, InvalidSession
 from waypost.protocol.eip712 import Address, TypedStruct, Uint40
 from waypost.protocol.fields import Fields
 from waypost.protocol.messages import Message
-from waypost.protocol.poseidon import R
+from waypost.protocol.poseidon import require_field_element
 from waypost.protocol.rln import Signal, external_nullifier, hash_to_field
 
 PROOF_BYTES = 128
@@ -25,6 +25,7 @@ class RateProof:
 
     `proof` is Groth16's, 128 bytes as zk.proof has them; `root`, `nullifier` and `y` are public signals,
     field elements. The other two follow from message and epoch. Whether it holds is for verifiers to say.
+    Raises InvalidFieldElement for an element that is not reduced, InvalidProof for another length.
     """
 
     epoch: int
@@ -32,6 +33,12 @@ class RateProof:
     nullifier: int
     y: int
     proof: bytes
+
+    def __post_init__(self) -> None:
+        for each in (self.root, self.nullifier, self.y):
+            require_field_element(each)
+        if len(self.proof) != PROOF_BYTES:
+            raise InvalidProof(f"A proof has {PROOF_BYTES} bytes, not {len(self.proof)}.")
 
     def signal(self, message: Message, identifier: bytes) -> Signal:
         """All public signals, for the application `identifier` (see protocol.rln.application)."""
@@ -50,15 +57,11 @@ class RateProof:
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        """The reverse. Raises InvalidMessage, also for a field element that is not reduced."""
+        """The reverse. Raises InvalidMessage, or as the constructor does."""
         fields = Fields(value, InvalidMessage)
-        elements = {name: fields.decimal(name) for name in ("root", "nullifier", "y")}
-        for name, element in elements.items():
-            if element >= R:
-                raise fields.fault(name, "below the order of BN254's scalar field")
-        return cls(
-            epoch=fields.integer("epoch", MAX_EPOCH), **elements, proof=fields.data("proof", PROOF_BYTES)
-        )
+        root, nullifier, y = (fields.decimal(name) for name in ("root", "nullifier", "y"))
+        proof = fields.data("proof", PROOF_BYTES)
+        return cls(fields.integer("epoch", MAX_EPOCH), root, nullifier, y, proof)
 
 
 @dataclass(frozen=True, slots=True)

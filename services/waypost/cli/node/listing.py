@@ -54,5 +54,6 @@ def _as_text(operator: str, node: Node | WaypostError) -> list[str]:
     return [
         f"{operator}  {node.descriptor.endpoint}",
         f"    in base units: {prices.store_per_kib_hour} per KiB and hour kept, {prices.fetch_per_kib}"
-        f" per KiB fetched, {prices.relay_per_kib} per KiB relayed, {prices.opening} per channel opened, with at least {prices.min_deposit} in it",
+        f" per KiB fetched, {prices.relay_per_kib} per KiB relayed,",
+        f"    {prices.opening} per channel opened, with at least {prices.min_deposit} in it",
     ]

@@ -78,8 +78,8 @@ def init(
     """Make a node's folder: settings, keys and the admin token.
 
     The operator's key is that of --keystore or --dev-account, or a new one. The node's own key is always new.
-    Prices are per KiB and hour kept, per KiB fetched, per KiB relayed, and per channel opened. All settings can be changed in
-    node.json later.
+    Prices are per KiB and hour kept, per KiB fetched, per KiB relayed, and per channel opened. All settings
+    can be changed in node.json later.
     """
     out, places = Output(json), Places.under(home)
     folder = (data_dir or places.node).expanduser().absolute()

@@ -6,6 +6,7 @@ from typing import Annotated, Any, cast
 
 from eth_typing import ChecksumAddress
 from fastapi import Depends, Header, Request
+from fastapi.requests import HTTPConnection
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from waypost.errors import InvalidRequest, SessionInvalid
@@ -25,7 +26,7 @@ Bearer = Annotated[
 ]
 
 
-async def node_of(request: Request) -> Node:
+async def node_of(request: HTTPConnection) -> Node:
     """The node that answers this request."""
     return cast(Node, request.app.state.node)
 

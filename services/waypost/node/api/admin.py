@@ -91,7 +91,9 @@ class Status(Model):
 @router.get("/metrics")
 async def show_metrics(node: NodeHere) -> Response:
     """Prometheus' text format."""
-    text = node.metrics.exposition(await node.ledger.totals(), node.sync.head, ready=node.sync.ready)
+    text = node.metrics.exposition(
+        await node.ledger.totals(), node.sync.head, len(node.relay.subscriptions), ready=node.sync.ready
+    )
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 

@@ -147,7 +147,7 @@ def install(app: FastAPI) -> None:
         purchase: Purchase | None = getattr(request.state, "purchase", None)
         if purchase and status_of(error) == HTTPStatus.PAYMENT_REQUIRED:
             headers = await purchase.refusal(error)
-        return problem(_public(error), headers)
+        return problem(public(error), headers)
 
     @app.exception_handler(RequestValidationError)
     async def _(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -188,7 +188,7 @@ def _route(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", "unmatched")
 
 
-def _public(error: WaypostError) -> WaypostError:
+def public(error: WaypostError) -> WaypostError:
     """What strangers may know: how our chain or our data failed is for the log."""
     if status_of(error) < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, _TELLING):
         return error

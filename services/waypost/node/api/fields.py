@@ -117,6 +117,8 @@ CompactSignature = Annotated[
 ]
 """EIP-2098: r and vs."""
 
+Proof = Annotated[bytes, PlainValidator(_hex(128)), PlainSerializer(_hex_text), _hex_schema(128)]
+
 Base64 = Annotated[
     bytes, PlainValidator(_base64), PlainSerializer(_base64_text), _text(_BASE64, contentEncoding="base64")
 ]

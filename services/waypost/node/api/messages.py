@@ -7,20 +7,18 @@ from fastapi import APIRouter, Response
 
 from waypost.node.api.access import PAYING, Buyer
 from waypost.node.api.errors import PAID, problems
-from waypost.node.api.fields import Base64, Bytes32, Model, Nanoseconds
-from waypost.node.api.models import Accounts, Seconds, Time, Topic
-from waypost.protocol.messages import Message
+from waypost.node.api.fields import Bytes32
+from waypost.node.api.models import Accounts, Seconds, Time
+from waypost.node.api.relay import PublishMessage
+from waypost.node.relay import Relayed
+from waypost.protocol.relay import Envelope
 
 router = APIRouter(prefix="/v1", tags=["messages"])
 
 
-class StoreMessage(Model):
-    """A message as 14/WAKU2-MESSAGE has it, and how long to keep it."""
+class StoreMessage(PublishMessage):
+    """A message, and how long to keep it. It is relayed too."""
 
-    topic: Topic
-    payload: Base64
-    timestamp: Nanoseconds
-    meta: Base64 = b""
     retention: Seconds
 
 
@@ -47,20 +45,28 @@ class _Kept(TypedDict):
 
 @router.post("/messages", status_code=201, responses=problems(*PAID, 403), openapi_extra=PAYING)
 async def store_message(buyer: Buyer, body: StoreMessage, response: Response) -> StoredMessage:
-    """Keeps the message for `retention` seconds; storing it again extends that, for the difference."""
+    """Keeps the message for `retention` seconds, and relays it, which comes first if it has a `rateProof`;
+    storing it again extends that, for the difference."""
     node = buyer.node
-    message = Message(body.topic, body.payload, body.timestamp, body.meta)
-    now = node.clock()
+    envelope = body.envelope()
+    message, now = envelope.message, node.clock()
+    if envelope.proof is not None:
+        await node.relay.publish(envelope, buyer.source)
+    relayed: Relayed | None = None
 
     def keep(connection: sqlite3.Connection) -> tuple[int, _Kept]:
+        nonlocal relayed
         kept = node.messages.put(
             connection, message, buyer.signer or NOBODY, body.retention, buyer.prices, now
         )
+        relayed = node.relay.put(connection, message) if kept.accepted == now else None
         return kept.cost, _Kept(
             id="0x" + kept.id.hex(), size=kept.size, accepted=kept.accepted, expires=kept.expires
         )
 
     done = await buyer.charge(buyer.prices.store_cost(message.size, body.retention), keep)
+    if relayed is not None:
+        node.relay.announce(Envelope(message), relayed)
     response.headers.update(buyer.success())
     books = {"charged": done.charged, "paid": done.paid, "spent": done.spent}
     return StoredMessage.model_validate({**done.result, **books})

@@ -1,0 +1,160 @@
+"""Reading what another node relays, from where this one left off, through its restarts and ours."""
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
+
+from eth_typing import ChecksumAddress
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, InvalidMessage, WebSocketException
+
+from waypost.errors import (
+    InternalError,
+    InvalidCursor,
+    InvalidFrame,
+    NodeNotReady,
+    PeerRefused,
+    ProtocolError,
+    RateLimited,
+    RlnUnavailable,
+    RootUnknown,
+    StorageFull,
+    WaypostError,
+)
+from waypost.node.backends.sqlite import Database
+from waypost.node.loops import Faults, backoff, until_one_ends
+from waypost.node.relay import Relay
+from waypost.protocol.fields import Fields
+from waypost.protocol.messages import MAX_PAYLOAD
+from waypost.protocol.relay import Envelope, Greeting
+from waypost.protocol.signatures import Signature
+
+MAX_FRAME = 2 * MAX_PAYLOAD
+"""Bytes: the largest message in base64, and its envelope."""
+WINDOW = 64
+"""Messages of one node that are judged at the same time; more stay in the connection."""
+FIRST_PAUSE_SECONDS = 0.5
+PATIENCE = 30
+"""How often a message is tried again that this node could not judge yet."""
+
+Greet = Callable[[ChecksumAddress], tuple[Greeting, Signature]]
+
+
+class PeerLink:
+    """Reads from one node. `greet` signs who we are."""
+
+    def __init__(
+        self, operator: ChecksumAddress, endpoint: str, db: Database, relay: Relay, greet: Greet
+    ) -> None:
+        self._operator = operator
+        self._url = "ws" + endpoint.removeprefix("http") + "/v1/relay"
+        self._db = db
+        self._relay = relay
+        self._greet = greet
+        self.faults = Faults(f"peer {operator}")
+
+    async def run(self) -> None:
+        """Until it is cancelled. What fails is tried again, ever more slowly."""
+        while True:
+            try:
+                await self._read()
+            except (OSError, WebSocketException, WaypostError, TimeoutError) as error:
+                self.faults.failed(error if isinstance(error, WaypostError) else NodeNotReady(_reason(error)))
+            except Exception as error:
+                self.faults.failed(error)
+            await asyncio.sleep(backoff(FIRST_PAUSE_SECONDS, max(1, self.faults.count)))
+
+    async def _read(self) -> None:
+        async with _Connect(
+            self._url,
+            max_size=MAX_FRAME,
+            max_queue=WINDOW,
+            compression=None,
+            open_timeout=10,
+            close_timeout=2,
+        ) as socket:
+            await socket.send(json.dumps(await self._first_frame()))
+            waiting: asyncio.Queue[Fields] = asyncio.Queue(WINDOW)
+            await until_one_ends(self._receive(socket, waiting), self._judge(waiting))
+
+    async def _receive(self, socket: ClientConnection, waiting: "asyncio.Queue[Fields]") -> None:
+        async for frame in _frames(socket):
+            if frame.text("type") == "error":
+                code = frame.text("code")[:64]
+                if code == InvalidCursor.code:  # it lost its log
+                    await self._db.write(self._drop_cursor)
+                raise PeerRefused(f"It refused: {code}.")
+            await waiting.put(frame)
+
+    async def _first_frame(self) -> dict[str, Any]:
+        greeting, signature = self._greet(self._operator)
+        frame: dict[str, Any] = {"greeting": {**greeting.to_json(), "signature": signature.to_hex()}}
+        cursor = await self._db.read(self._find_cursor)
+        return frame if cursor is None else {**frame, "cursor": cursor}
+
+    async def _judge(self, waiting: "asyncio.Queue[Fields]") -> None:
+        while True:
+            frames = [await waiting.get()]
+            with contextlib.suppress(asyncio.QueueEmpty):
+                while len(frames) < WINDOW:
+                    frames.append(waiting.get_nowait())
+            envelopes = [Envelope.from_json(frame.raw("message")) for frame in frames if "message" in frame]
+            await asyncio.gather(*map(self._take, envelopes))
+            # The cursor moves when all before it was relayed, or refused for good.
+            await self._db.write(partial(self._save_cursor, cursor=frames[-1].text("cursor")))
+            self.faults.passed()
+
+    async def _take(self, envelope: Envelope) -> None:
+        if envelope.proof is None:
+            raise InvalidFrame("The message has no proof.")
+        for attempt in range(PATIENCE):
+            try:
+                await self._relay.publish(envelope, f"peer:{self._operator}", late=True)
+                return
+            except (NodeNotReady, RateLimited, RootUnknown, StorageFull, InternalError):
+                # Our chain is behind, or we are busy: meanwhile nothing more is read from it.
+                await asyncio.sleep(backoff(FIRST_PAUSE_SECONDS, attempt + 1) / 10)
+            except RlnUnavailable:
+                return
+            except ProtocolError:
+                raise
+            except WaypostError:  # too late, or of a member that is out: it was in time where it came from
+                return
+
+    def _find_cursor(self, connection: sqlite3.Connection) -> str | None:
+        row = connection.execute("SELECT cursor FROM peers WHERE operator = ?", (self._operator,)).fetchone()
+        return None if row is None else str(row["cursor"])
+
+    def _save_cursor(self, connection: sqlite3.Connection, cursor: str) -> None:
+        connection.execute("INSERT OR REPLACE INTO peers VALUES (?, ?)", (self._operator, cursor))
+
+    def _drop_cursor(self, connection: sqlite3.Connection) -> None:
+        connection.execute("DELETE FROM peers WHERE operator = ?", (self._operator,))
+
+
+class _Connect(connect):
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+async def _frames(socket: ClientConnection) -> AsyncIterator[Fields]:
+    async for text in socket:
+        try:
+            frame = Fields(json.loads(text), InvalidFrame)
+        except (ValueError, RecursionError):
+            raise InvalidFrame("The frame is no JSON.") from None
+        kind = frame.text("type")
+        if kind in ("message", "live", "pruned") and not 0 < len(frame.text("cursor")) <= 64:
+            raise InvalidFrame("The frame has no cursor.")
+        if kind in ("message", "live", "pruned", "error"):  # others are of a later version
+            yield frame
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, InvalidHandshake | InvalidMessage):
+        return "It does not answer as a relay."
+    return "It cannot be reached, or broke the connection."

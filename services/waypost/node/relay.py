@@ -1,0 +1,168 @@
+"""Relaying: a message that somebody paid for, or that a member proved to be within its rate, goes to whoever
+subscribed to its topic, and a proved one to the other nodes, which do the same."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from waypost.errors import ClockSkew, RateExceeded, RlnUnavailable
+from waypost.node import relay_log
+from waypost.node.backends.sqlite import Database
+from waypost.node.rate_gate import Verdict
+from waypost.node.relay_log import Batch, Known
+from waypost.node.subscriptions import PROVED, Subscriptions
+from waypost.protocol.messages import Message
+from waypost.protocol.relay import Envelope
+
+NANOSECONDS = 10**9
+
+
+class Gate(Protocol):
+    """Judges proved messages; see rate_gate."""
+
+    async def check(self, envelope: Envelope, source: str, *, late: bool = False) -> None:
+        """Before the write; raises what is wrong with the proof."""
+
+    def record(self, connection: sqlite3.Connection, envelope: Envelope) -> Verdict:
+        """Inside the write that accepts the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayLimits:
+    """Times in seconds. `late`: how much older than `clock_tolerance` allows a message may be that comes from
+    another node, so that a node that was down catches up."""
+
+    retention: int
+    quota_bytes: int
+    clock_tolerance: int
+    late: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """`duplicate`: it had been relayed before, and is not again."""
+
+    id: bytes
+    size: int
+    accepted: int
+    duplicate: bool
+
+
+class Relay:
+    """The relay of one node; without a `gate` it takes no proofs. `clock` gives Unix seconds."""
+
+    def __init__(
+        self,
+        db: Database,
+        gate: Gate | None,
+        limits: RelayLimits,
+        subscriptions: Subscriptions,
+        clock: Callable[[], int],
+    ) -> None:
+        self._db = db
+        self._gate = gate
+        self._limits = limits
+        self._clock = clock
+        self._reads: dict[tuple[int, tuple[str, ...] | None], asyncio.Task[Batch]] = {}
+        self.subscriptions = subscriptions
+
+    # ---- Publishing ----
+
+    async def publish(self, envelope: Envelope, source: str, *, late: bool = False) -> Relayed:
+        """Relays a proved message. `source` is who sent it, for fairness; `late` allows for a journey.
+
+        Raises RlnUnavailable, ClockSkew, MessageConflict, RateExceeded, or what the gate raises.
+        """
+        message = envelope.message
+        if self._gate is None or envelope.proof is None:
+            raise RlnUnavailable("This node takes no proofs of membership.")
+        if known := await self._db.read(lambda connection: relay_log.find(connection, message)):
+            return _again(message, known)
+        self._check_clock(message, late)
+        await self._gate.check(envelope, source, late=late)
+        relayed, verdict = await self._db.write(lambda connection: self._put_proved(connection, envelope))
+        self.announce(envelope, relayed)
+        if verdict is Verdict.CONFLICT:
+            raise RateExceeded(id="0x" + message.id.hex())
+        return relayed
+
+    def put(self, connection: sqlite3.Connection, message: Message) -> Relayed:
+        """Relays a message that was paid for, to this node's own subscribers; made to be part of the effect
+        of a charge. Call `announce` after it. Raises ClockSkew, MessageConflict or RateExceeded."""
+        if known := relay_log.find(connection, message):
+            return _again(message, known)
+        self._check_clock(message, late=False)
+        added = relay_log.append(connection, Envelope(message), self._clock(), self._limits.quota_bytes)
+        return Relayed(message.id, added.size, added.accepted, duplicate=False)
+
+    def announce(self, envelope: Envelope, relayed: Relayed) -> None:
+        """Wakes who waits for it, once it is on disk."""
+        if not relayed.duplicate:
+            self._reads.clear()  # what was begun before does not see it
+            self.subscriptions.wake(envelope.message.topic)
+            if envelope.proof is not None:
+                self.subscriptions.wake(PROVED)
+
+    # ---- Reading ----
+
+    async def place(self, cursor: str | None) -> int:
+        """Where a subscription begins: after a cursor, or with what comes next. Raises InvalidCursor."""
+        return await self._db.read(lambda connection: relay_log.place(connection, cursor))
+
+    async def read(self, after: int, topics: tuple[str, ...] | None) -> Batch:
+        """The next batch for a subscriber of the topics, or for another node (None). Subscribers that are at
+        the same place share a read."""
+        key = after, topics
+        task = self._reads.get(key)
+        if task is None:
+            reading = self._db.read(lambda connection: relay_log.read(connection, after, topics))
+            task = self._reads[key] = asyncio.ensure_future(reading)
+            task.add_done_callback(lambda done: self._forget(key, done))
+        return await asyncio.shield(task)
+
+    async def prune(self, now: int) -> None:
+        """Drops what is older than the retention."""
+        before = now - self._limits.retention
+        while await self._db.write(lambda connection: relay_log.prune(connection, before)):
+            pass
+
+    def _put_proved(self, connection: sqlite3.Connection, envelope: Envelope) -> tuple[Relayed, Verdict]:
+        """A message that breaks its sender's rate is entered as evidence: other nodes must see it, and
+        subscribers must not."""
+        assert self._gate is not None
+        message, now = envelope.message, self._clock()
+        if known := relay_log.find(connection, message):
+            return _again(message, known), Verdict.DUPLICATE
+        verdict = self._gate.record(connection, envelope)
+        if verdict is Verdict.DUPLICATE:  # the log forgot what the nullifier log still knows
+            return Relayed(message.id, message.size, now, duplicate=True), verdict
+        quota, evidence = self._limits.quota_bytes, verdict is Verdict.CONFLICT
+        added = relay_log.append(connection, envelope, now, quota, evidence=evidence)
+        return Relayed(message.id, added.size, added.accepted, duplicate=False), verdict
+
+    def _forget(self, key: tuple[int, tuple[str, ...] | None], task: "asyncio.Task[Batch]") -> None:
+        if self._reads.get(key) is task:
+            del self._reads[key]
+
+    def _check_clock(self, message: Message, late: bool) -> None:
+        made, now, tolerance = (
+            message.timestamp_ns // NANOSECONDS,
+            self._clock(),
+            self._limits.clock_tolerance,
+        )
+        earliest = now - tolerance - (self._limits.late if late else 0)
+        if not earliest <= made <= now + tolerance:
+            raise ClockSkew(
+                f"The message was made at {made}; from {earliest} to {now + tolerance} is taken.",
+                given=made,
+                now=now,
+                tolerance=tolerance,
+            )
+
+
+def _again(message: Message, known: Known) -> Relayed:
+    if known.evidence:
+        raise RateExceeded(id="0x" + message.id.hex())
+    return Relayed(message.id, known.size, known.accepted, duplicate=True)
