@@ -24,7 +24,9 @@ from waypost.chain.connection import connect
 from waypost.node.settings import PriceSettings
 
 GOAL = 0.75
-FREE = PriceSettings(store_per_kib_hour=0, fetch_per_kib=0, relay_per_kib=0, opening=0, min_receipt=0, min_deposit=0)
+FREE = PriceSettings(
+    store_per_kib_hour=0, fetch_per_kib=0, relay_per_kib=0, opening=0, min_receipt=0, min_deposit=0
+)
 PRICED = PriceSettings(min_receipt=1)
 RECEIPTS = 5_000
 NAMES = {"unpaid": "unpaid", "paid, by session": "session", "a receipt in each": "receipt"}

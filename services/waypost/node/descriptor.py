@@ -13,6 +13,9 @@ from waypost.protocol.nodes import Contracts, Limits, NodeDescriptor, Services
 from waypost.protocol.payments import network
 from waypost.protocol.signatures import address_of
 
+OFFERED = Services.STORE | Services.RELAY
+"""What this version serves."""
+
 
 class Descriptor:
     """The answer of `GET /v1/node`. `clock` gives Unix seconds."""
@@ -38,7 +41,7 @@ class Descriptor:
             operator=settings.operator,
             node_key=address_of(self._key),
             payee=settings.payee,
-            services=Services.STORE,
+            services=OFFERED,
             endpoint=settings.endpoint,
             chain_id=settings.chain_id,
             network=network(settings.chain_id),

@@ -28,9 +28,10 @@ from waypost.node.backends.schema import check
 from waypost.node.backends.sqlite import FILE as BOOKS
 from waypost.node.claim_plan import BATCH_GAS, ENTRY_GAS
 from waypost.node.claims import LEAST_GAS, LEAST_GAS_PER_ENTRY
+from waypost.node.descriptor import OFFERED
 from waypost.node.settings import KEYS_FOLDER, NodeConfig
 from waypost.protocol.eip712 import node_domain
-from waypost.protocol.nodes import NodeDescriptor, Services
+from waypost.protocol.nodes import NodeDescriptor
 from waypost.protocol.signatures import address_of
 
 CLAIMS_AHEAD = 10
@@ -285,7 +286,7 @@ def differences(found: RegisteredNode, config: NodeConfig) -> str:
     pairs = {
         "endpoint": (found.endpoint.rstrip("/"), config.endpoint),
         "payee": (found.payout, config.payee),
-        "list of services": (bool(found.services & Services.STORE), True),
+        "list of services": (found.services & OFFERED == OFFERED, True),
     }
     return ", ".join(name for name, (there, here) in pairs.items() if there != here)
 

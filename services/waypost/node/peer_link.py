@@ -84,11 +84,12 @@ class PeerLink:
     async def _receive(self, socket: ClientConnection, waiting: "asyncio.Queue[Fields]") -> None:
         async for frame in _frames(socket):
             if frame.text("type") == "error":
-                code = frame.text("code")[:64]
+                code = frame.fields("problem").text("code")[:64]
                 if code == InvalidCursor.code:  # it lost its log
                     await self._db.write(self._drop_cursor)
                 raise PeerRefused(f"It refused: {code}.")
             await waiting.put(frame)
+        raise PeerRefused("It ended the connection.")
 
     async def _first_frame(self) -> dict[str, Any]:
         greeting, signature = self._greet(self._operator)

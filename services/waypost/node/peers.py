@@ -88,7 +88,8 @@ class Peers:
         self._known = {node.operator: node for node in listed}
         # Which ones a node reads from differs from node to node, and stays as it is while the list does.
         listed.sort(key=lambda node: keccak(bytes.fromhex(ours[2:] + node.operator[2:])))
-        reachable = [node for node in listed if self._is_reachable(node)]
+        endpoint = self._settings.endpoint
+        reachable = [node for node in listed if is_reachable(node.endpoint, endpoint)]
         wanted = {node.operator: node.endpoint for node in reachable[: self._settings.relay.max_peers]}
         for operator, (endpoint, task) in list(self._links.items()):
             if wanted.get(operator) != endpoint:
@@ -103,16 +104,17 @@ class Peers:
         greeting = greeting_for(self._settings.operator, peer, self._clock())
         return greeting, greeting.sign(self._domain, self._settings.node_key.get_secret_value())
 
-    def _is_reachable(self, node: RegisteredNode) -> bool:
-        """Whether its endpoint is one; anybody can register an address of our own network."""
-        try:
-            host = urlsplit(parse_endpoint(node.endpoint)).hostname or ""
-        except InvalidEndpoint:
-            return False
-        if is_loopback(urlsplit(self._settings.endpoint).hostname or ""):
-            return True
-        if host == "localhost":
-            return False
-        with contextlib.suppress(ValueError):
-            return ipaddress.ip_address(host).is_global
+
+def is_reachable(endpoint: str, ours: str) -> bool:
+    """Whether a node may go there: anybody can register an address of our own network."""
+    try:
+        host = urlsplit(parse_endpoint(endpoint)).hostname or ""
+    except InvalidEndpoint:
+        return False
+    if is_loopback(urlsplit(ours).hostname or ""):
         return True
+    if host == "localhost":
+        return False
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_global
+    return True

@@ -23,6 +23,8 @@ MAX_CONNECTIONS = 1024
 BACKLOG = 1024
 MAX_FRAME = 64 * 1024
 """Bytes of one WebSocket message to the node: all topics of a subscription, or a payment."""
+PING_SECONDS = 20.0
+"""How often a WebSocket is pinged, and how long it may take to answer: half-open ones end."""
 KEEP_ALIVE_SECONDS = 30
 """Longer than clients keep idle connections: if they let go first, no request meets a closed one."""
 GRACE_SECONDS = 10
@@ -121,6 +123,8 @@ def _configuration(settings: NodeSettings, app: ASGIApp) -> uvicorn.Config:
         ws=BoundedWebSocket,
         ws_max_size=MAX_FRAME,
         ws_per_message_deflate=False,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -14,7 +14,9 @@ from waypost.protocol.prices import PriceList
 from waypost.protocol.signatures import checksum
 
 LIST = PriceList(checksum(b"\x03" * 20), 1_800_000_000, 3, 2, 50_000, 1_000, 1_000_000, 4)
-lists = st.builds(PriceList, addresses, st.integers(0, 2**53 - 1), prices, prices, prices, prices, prices, prices)
+lists = st.builds(
+    PriceList, addresses, st.integers(0, 2**53 - 1), prices, prices, prices, prices, prices, prices
+)
 sizes = st.integers(0, 2**40)
 spans = st.integers(0, 2**32)
 

@@ -24,7 +24,8 @@ from waypost.cli.demo.texts import texts
 from waypost.client import Client
 from waypost.errors import DemoFailed, RpcUnreachable
 from waypost.node import settings
-from waypost.protocol.nodes import NodeKey, Services
+from waypost.node.descriptor import OFFERED
+from waypost.protocol.nodes import NodeKey
 from waypost.protocol.signatures import address_of
 
 NODES = ("Ada", "Grace", "Hedy")
@@ -198,9 +199,7 @@ async def _register(stage: Stage, name: str, port: int, admin_port: int) -> Wayp
     await stage.bank.send(deployed.token.mint(operator, LOCAL.min_stake))
     sender = Sender(deployed.connection, operator_key)
     proof = NodeKey(operator, address_of(node_key)).sign(deployed.registry.domain(), node_key)
-    await sender.send(
-        deployed.registry.register(Services.STORE, address_of(node_key), operator, endpoint, proof)
-    )
+    await sender.send(deployed.registry.register(OFFERED, address_of(node_key), operator, endpoint, proof))
     await sender.send(deployed.token.approve(deployed.registry.address, LOCAL.min_stake))
     await sender.send(deployed.registry.stake(LOCAL.min_stake))
     return waypost

@@ -10,11 +10,12 @@ from waypost.chain.token import Token
 from waypost.chain.transactions import Sender
 from waypost.cli.amounts import Unit
 from waypost.errors import InsufficientFunds, InvalidConfig
+from waypost.node.descriptor import OFFERED
 from waypost.node.settings import NodeConfig
-from waypost.protocol.nodes import NodeKey, Services
+from waypost.protocol.nodes import NodeKey
 from waypost.protocol.signatures import address_of
 
-SERVICES = int(Services.STORE)
+SERVICES = int(OFFERED)
 
 
 @dataclass(frozen=True, slots=True)

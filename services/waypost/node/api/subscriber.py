@@ -212,7 +212,7 @@ class Subscriber:
             ) from None
 
     async def _refuse(self, error: WaypostError) -> None:
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError, SubscriberTooSlow):
+        with contextlib.suppress(WebSocketDisconnect, SubscriberTooSlow):
             if not isinstance(error, SubscriberTooSlow):
-                await self._send({"type": "error", **document(public(error))})
+                await self._send({"type": "error", "problem": document(public(error))})
             await self._socket.close(CLOSE_CODES + int(status_of(error)), error.code)
