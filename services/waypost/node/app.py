@@ -45,6 +45,7 @@ from waypost.node.pruner import Pruner
 from waypost.node.rln import open_rln
 from waypost.node.sessions import Sessions
 from waypost.node.settings import NodeSettings
+from waypost.node.submissions import Submissions
 from waypost.node.sync import Sync
 from waypost.node.tasks import Tasks
 from waypost.protocol.eip712 import node_domain
@@ -163,16 +164,20 @@ async def open_node(
         signal, poll = Signal(), settings.poll_seconds
         sender = Sender(connection, settings.gas_key.get_secret_value())
         outbox = Outbox(sender, db, clock, signal, poll_seconds=poll)
+        submissions = Submissions(
+            outbox,
+            db,
+            clock,
+            cap_per_hour=settings.opening_cap_per_hour,
+            token_per_ether=settings.claim.token_per_ether,
+        )
         openings = Openings(
             channels,
             ledger,
             OpeningRules(verifier, settings.channels, min_close_delay=settings.min_close_delay),
-            outbox,
+            submissions,
             db,
-            clock,
             signal,
-            cap_per_hour=settings.opening_cap_per_hour,
-            token_per_ether=settings.claim.token_per_ether,
         )
         node = Node(
             settings=settings,
