@@ -3,7 +3,7 @@ arithmetic, so that one read tells all about a member. Amounts are base units, t
 
 from dataclasses import dataclass
 
-from waypost.chain.membership import Membership, MemberRecord, MemberState
+from waypost.chain.membership import MemberRecord, Membership, MemberState
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from waypost.errors import InvalidConfig, WrongContract
 from waypost.node import prices
 from waypost.node.api import (
     admin,
+    admin_rln,
     channels,
     errors,
     health,
@@ -24,6 +25,7 @@ from waypost.node.api import (
     node,
     openapi,
     receipts,
+    registrations,
     rln,
     sessions,
 )
@@ -35,6 +37,7 @@ from waypost.node.descriptor import Descriptor
 from waypost.node.ledger import Ledger
 from waypost.node.limits import RateLimit, RequestBody, buckets
 from waypost.node.loops import Signal
+from waypost.node.membership import open_home_members
 from waypost.node.messages import MessageStore, StoreLimits
 from waypost.node.metrics import Metrics, Observed
 from waypost.node.node import Node
@@ -60,6 +63,7 @@ ROUTERS = (  # the busiest first: they are tried in this order
     channels.router,
     node.router,
     rln.router,
+    registrations.router,
     health.router,
 )
 
@@ -131,6 +135,7 @@ def create_admin_app(node: Node) -> FastAPI:
     )
     app.state.node = node
     app.include_router(admin.router)
+    app.include_router(admin_rln.router)
     errors.install(app)
     app.add_middleware(RequestBody, respond=errors.respond)
     return app
@@ -206,6 +211,11 @@ async def open_node(
             rln=None
             if settings.rln is None
             else await open_rln(connection, db, settings, settings.rln, clock),
+            home_members=None
+            if settings.rln is None
+            else await open_home_members(
+                connection, db, settings, settings.rln, outbox, submissions, signal, clock
+            ),
             tasks=await stack.enter_async_context(Tasks()),
             metrics=metrics,
         )

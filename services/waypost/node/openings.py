@@ -1,7 +1,6 @@
 """Opens channels for payers without ETH: the node sends their signed opening, paid by the first receipt."""
 
 import sqlite3
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,9 @@ from waypost.node import transactions
 from waypost.node.accounts import ChannelAccount, Status
 from waypost.node.backends.sqlite import Database
 from waypost.node.ledger import Ledger
-from waypost.node.loops import Signal, ring_or_pause
+from waypost.node.loops import Signal
 from waypost.node.opening_rules import KIND, OpeningRules, Request
-from waypost.node.submissions import Record, Submissions
+from waypost.node.submissions import Record, Submissions, settle
 from waypost.node.transactions import State, Transaction
 from waypost.protocol.openings import Authorization, SignedOpening
 from waypost.protocol.prices import PriceList
@@ -128,14 +127,10 @@ class Openings:
         return sent
 
     async def _result(self, signer: ChecksumAddress, transaction: Transaction) -> OpeningResult:
-        end = time.monotonic() + self._wait_seconds
-        while True:
-            ring = self._signal.next()
-            result = await self._db.read(lambda connection: self._look(connection, signer, transaction.id))
-            left = end - time.monotonic()
-            if result.account is not None or left <= 0:
-                return result
-            await ring_or_pause(ring, min(left, 1.0))
+        async def look() -> OpeningResult:
+            return await self._db.read(lambda connection: self._look(connection, signer, transaction.id))
+
+        return await settle(look, lambda result: result.account is not None, self._signal, self._wait_seconds)
 
     def _look(self, connection: sqlite3.Connection, signer: ChecksumAddress, id: int) -> OpeningResult:
         transaction = transactions.find(connection, id)

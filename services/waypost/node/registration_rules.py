@@ -8,6 +8,7 @@ from eth_typing import ChecksumAddress
 from waypost.chain.fee_streams import Tariff, home_share
 from waypost.chain.membership import MemberRecord
 from waypost.errors import (
+    JSON,
     InvalidAuthorization,
     InvalidSignature,
     MembershipRateLimited,
@@ -15,7 +16,7 @@ from waypost.errors import (
 )
 from waypost.node.submissions import Kind, check_validity
 from waypost.protocol.eip712 import Domain
-from waypost.protocol.memberships import Exit, Extension, Registration
+from waypost.protocol.memberships import Exit, Extension, Registration, parse_authorization
 from waypost.protocol.openings import Authorization
 from waypost.protocol.poseidon import R
 from waypost.protocol.signatures import Signature
@@ -39,34 +40,26 @@ class RegistrationRules:
     tariff: Tariff
     paid_in_token: bool
 
-    def check_registration(self, registration: Registration, authorization: Authorization) -> None:
-        """That it names this node, and that the payer pays for it.
+    def check_registration(self, registration: Registration, authorization: JSON) -> Authorization:
+        """The payer's authorization, if it pays for a member of this node.
 
-        Raises MembershipRefused, InvalidAuthorization or InvalidSignature.
+        Raises MembershipRefused or InvalidAuthorization.
         """
         self.check_home(registration.home_node)
         if not 0 < registration.id_commitment < R:
             raise MembershipRefused("A commitment is a field element other than zero.")
         if registration.rate == 0:
             raise MembershipRefused("A member may send something: its rate is 0.", field="rate")
-        amount = self.price(registration)
-        if registration.periods == 0 or amount > MAX_AMOUNT:
-            raise MembershipRefused(
-                f"{registration.periods} periods cannot be paid for.", field="periods", amount=str(amount)
-            )
-        self._check_payment(registration, amount, authorization)
+        fee = self.tariff.fee(registration.rate, registration.periods)
+        return self._payment(registration, self.tariff.stake(registration.rate) + fee, authorization)
 
     def check_extension(
-        self, extension: Extension, record: MemberRecord, authorization: Authorization
-    ) -> None:
+        self, extension: Extension, record: MemberRecord, authorization: JSON
+    ) -> Authorization:
         """The same of an extension of the member with this record."""
         self.check_home(record.home_node)
-        amount = self.tariff.fee(record.rate, extension.periods)
-        if extension.periods == 0 or amount > MAX_AMOUNT:
-            raise MembershipRefused(
-                f"{extension.periods} periods cannot be paid for.", field="periods", amount=str(amount)
-            )
-        self._check_payment(extension, amount, authorization)
+        fee = self.tariff.fee(record.rate, extension.periods)
+        return self._payment(extension, fee, authorization)
 
     def check_exit(self, exit_: Exit, record: MemberRecord, signature: Signature) -> None:
         """That the owner wants it. Raises MembershipRefused or InvalidSignature."""
@@ -86,11 +79,6 @@ class RegistrationRules:
                 payee=self.payee,
             )
 
-    def price(self, registration: Registration) -> int:
-        """Stake and fee, which the payer authorizes."""
-        tariff, rate = self.tariff, registration.rate
-        return tariff.stake(rate) + tariff.fee(rate, registration.periods)
-
     def worth(self, rate: int, periods: int) -> int:
         """What the node earns by it, in the token that its gas is counted in: nothing in another token."""
         return home_share(self.tariff.fee(rate, periods)) if self.paid_in_token else 0
@@ -99,13 +87,18 @@ class RegistrationRules:
         """That the signatures last long enough. Raises MembershipRefused."""
         check_validity(kind, deadline, now, authorization.transfer)
 
-    def _check_payment(
-        self, purpose: Registration | Extension, amount: int, authorization: Authorization
-    ) -> None:
-        transfer = authorization.transfer
-        bound = (transfer.from_, transfer.to, transfer.value, transfer.nonce)
-        if bound != (purpose.payer, self.membership, amount, purpose.struct_hash()):
-            raise InvalidAuthorization(
-                f"The authorization is not for this, or not of {amount} base units.", amount=str(amount)
+    def _payment(self, purpose: Registration | Extension, amount: int, authorization: JSON) -> Authorization:
+        if purpose.periods == 0 or amount > MAX_AMOUNT:
+            raise MembershipRefused(
+                f"{purpose.periods} periods cannot be paid for.", field="periods", amount=str(amount)
             )
-        authorization.verify(self.token_domain)
+        parsed = parse_authorization(authorization, purpose, amount, self.membership)
+        try:
+            parsed.verify(self.token_domain)
+        except InvalidSignature as error:
+            raise InvalidAuthorization(
+                f"The authorization is not the payer's, of {amount} base units for this: {error}",
+                amount=str(amount),
+                to=self.membership,
+            ) from None
+        return parsed

@@ -3,8 +3,10 @@ many are sent an hour, a payer has one at a time, and none for an hour after one
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from eth_typing import ChecksumAddress
 
@@ -13,9 +15,12 @@ from waypost.errors import NodeError, TransactionReverted
 from waypost.node import transactions
 from waypost.node.backends.sqlite import Database
 from waypost.node.claim_plan import Market
+from waypost.node.loops import Signal, ring_or_pause
 from waypost.node.outbox import Outbox
 from waypost.node.transactions import Draft, State, Transaction
 from waypost.protocol.openings import ReceiveWithAuthorization
+
+T = TypeVar("T")
 
 HOUR = 3600
 MAX_GAS = 400_000
@@ -135,3 +140,17 @@ def check_validity(
             given=ends,
             minimum=now + MARGIN_SECONDS,
         )
+
+
+async def settle(
+    look: Callable[[], Awaitable[T]], is_settled: Callable[[T], bool], signal: Signal, seconds: float
+) -> T:
+    """What `look` finds once that is settled, or after so many seconds. `signal` rings when it may be."""
+    end = time.monotonic() + seconds
+    while True:
+        ring = signal.next()
+        found = await look()
+        left = end - time.monotonic()
+        if is_settled(found) or left <= 0:
+            return found
+        await ring_or_pause(ring, min(left, 1.0))
