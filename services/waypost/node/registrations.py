@@ -82,7 +82,7 @@ class Registrations:
         return await settle(look, lambda found: found.index is not None, self._signal, self._wait_seconds)
 
     async def extend(self, extension: Extension, authorization: JSON) -> ExtensionResult:
-        """The same for an extension of one of the node's members. Also raises MemberUnknown, MemberRemoved."""
+        """The same for an extension of one of the node's members. Raises MemberUnknown, MemberRemoved."""
         row = await self._db.read(lambda connection: find_member(connection, extension.id_commitment))
         if row is None:
             raise MemberUnknown("Nobody registered this commitment, as far as this node has read.")
