@@ -116,15 +116,15 @@ class Collector:
         self._token_per_ether = token_per_ether
         self._lock = asyncio.Lock()
 
-    async def count(self) -> int:
-        """How many members in the tree pay this node."""
+    async def count(self) -> tuple[int, int]:
+        """How many members are in the tree, and how many of them pay this node."""
 
-        def read(connection: sqlite3.Connection) -> int:
+        def read(connection: sqlite3.Connection) -> tuple[int, int]:
             row = connection.execute(
-                "SELECT count(*) AS n FROM members WHERE home_node = ? AND status = ?",
+                "SELECT count(*) AS n, coalesce(sum(home_node = ?), 0) AS mine FROM members WHERE status = ?",
                 (self.payee, Status.MEMBER),
             ).fetchone()
-            return int(row["n"])
+            return int(row["n"]), int(row["mine"])
 
         return await self._db.read(read)
 
