@@ -1,11 +1,15 @@
 """Members without ether leave with their stake; and the node collects what streamed to it, to the unit."""
 
+import contextlib
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.services.node.faults import Fuse, PowerCut
 from tests.services.node.home_node import FEE, STAKE, HomeNode, Person, home_node, person
 from tests.services.node.membership import RATE, Registry, deploy_membership
 from tests.services.node.money_node import NodeKeys, until
@@ -115,6 +119,32 @@ async def test_exits_that_the_node_does_not_send(registry: Registry, keys: NodeK
         other = await _register_at(registry, keys, node)
         with pytest.raises(MembershipRateLimited):
             await node.leave(other)
+
+
+async def test_a_crash_between_any_two_steps_leaves_once(world: World, tmp_path: Path) -> None:
+    for at in itertools.count():
+        world.start = (await world.connection.head()).number
+        registry, keys = await deploy_membership(world), NodeKeys(tmp_path / str(at))
+        await world.fund(keys.gas_account)
+        anna = await person(registry, keys)
+        async with home_node(registry, keys) as node, node.running():
+            await node.register(anna)
+            await idle(node)
+        exit_, fuse = anna.exit(), Fuse(at)
+        signature = exit_.sign(registry.contract.domain(), anna.key)
+        with contextlib.suppress(PowerCut):
+            async with home_node(
+                registry, keys, connection=fuse.connection, database=fuse.database, wait_seconds=0
+            ) as node:
+                await node.exits.leave(exit_, signature)
+                await node.catch_up()
+        async with home_node(registry, keys) as node, node.running():
+            assert (await node.exits.leave(exit_, signature)).state is ExitState.EXITED
+            await idle(node)
+        assert await world.connection.nonce(keys.gas_account) == 2
+        if not fuse.blown:
+            break
+    assert at >= 4
 
 
 async def test_a_slashed_member_gets_nothing(registry: Registry, keys: NodeKeys) -> None:
