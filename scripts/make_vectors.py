@@ -257,7 +257,22 @@ def ceil_div(numerator: int, denominator: int) -> int:
 
 
 def nodes() -> list[dict[str, Any]]:
-    """A node key's possession proof, and a signed descriptor."""
+    """A node key's possession proof, and signed descriptors: of a node without RLN, and of one with it."""
+    return [
+        signed(
+            "possession of a node key",
+            "NodeKey",
+            domain("Waypost NodeRegistry", "registry"),
+            {"operator": address("operator"), "nodeKey": address("node key")},
+            "node key",
+        ),
+        described("descriptor", "channels", "registry", "token"),
+        described("descriptor of a node with RLN", "channels", "registry", "token", "membership"),
+    ]
+
+
+def described(name: str, *contracts: str) -> dict[str, Any]:
+    """A signed descriptor of a node that works with these contracts."""
     descriptor = {
         "operator": address("operator"),
         "nodeKey": address("node key"),
@@ -265,7 +280,7 @@ def nodes() -> list[dict[str, Any]]:
         "services": ["store", "lease"],
         "endpoint": "https://node.example",
         "chain": {"id": CHAIN_ID, "network": "local"},
-        "contracts": {name: address(name) for name in ("channels", "registry", "token")},
+        "contracts": {contract: address(contract) for contract in contracts},
         "prices": price_list(),
         "limits": {
             "maxPayload": 153_600,
@@ -284,13 +299,8 @@ def nodes() -> list[dict[str, Any]]:
         "descriptorHash": "0x" + keccak(canonical(descriptor)).hex(),
         "issued": descriptor["issued"],
     }
-    possession = {"operator": address("operator"), "nodeKey": address("node key")}
-    registry = domain("Waypost NodeRegistry", "registry")
-    return [
-        signed("possession of a node key", "NodeKey", registry, possession, "node key"),
-        signed("descriptor", "Node", domain("Waypost Node", "registry"), statement, "node key")
-        | {"descriptor": descriptor},
-    ]
+    vector = signed(name, "Node", domain("Waypost Node", "registry"), statement, "node key")
+    return vector | {"descriptor": descriptor}
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ from waypost.errors import InvalidConfig, WrongContract
 from waypost.node import prices
 from waypost.node.api import (
     admin,
+    admin_rln,
     channels,
     errors,
     health,
@@ -25,6 +26,7 @@ from waypost.node.api import (
     node,
     openapi,
     receipts,
+    registrations,
     relay,
     rln,
     sessions,
@@ -37,6 +39,7 @@ from waypost.node.descriptor import Descriptor
 from waypost.node.ledger import Ledger
 from waypost.node.limits import RateLimit, RequestBody, buckets
 from waypost.node.loops import Signal
+from waypost.node.membership import open_home_members
 from waypost.node.messages import MessageStore, StoreLimits
 from waypost.node.metrics import Metrics, Observed
 from waypost.node.node import Node
@@ -49,6 +52,7 @@ from waypost.node.relay import Relay, RelayLimits
 from waypost.node.rln import Rln, open_rln
 from waypost.node.sessions import Sessions
 from waypost.node.settings import NodeSettings
+from waypost.node.submissions import Submissions
 from waypost.node.subscriptions import Subscriptions
 from waypost.node.sync import Sync
 from waypost.node.tasks import Tasks
@@ -65,6 +69,7 @@ ROUTERS = (  # the busiest first: they are tried in this order
     channels.router,
     node.router,
     rln.router,
+    registrations.router,
     health.router,
 )
 
@@ -136,6 +141,7 @@ def create_admin_app(node: Node) -> FastAPI:
     )
     app.state.node = node
     app.include_router(admin.router)
+    app.include_router(admin_rln.router)
     errors.install(app)
     app.add_middleware(RequestBody, respond=errors.respond)
     return app
@@ -169,16 +175,20 @@ async def open_node(
         signal, poll = Signal(), settings.poll_seconds
         sender = Sender(connection, settings.gas_key.get_secret_value())
         outbox = Outbox(sender, db, clock, signal, poll_seconds=poll)
+        submissions = Submissions(
+            outbox,
+            db,
+            clock,
+            cap_per_hour=settings.opening_cap_per_hour,
+            token_per_ether=settings.claim.token_per_ether,
+        )
         openings = Openings(
             channels,
             ledger,
             OpeningRules(verifier, settings.channels, min_close_delay=settings.min_close_delay),
-            outbox,
+            submissions,
             db,
-            clock,
             signal,
-            cap_per_hour=settings.opening_cap_per_hour,
-            token_per_ether=settings.claim.token_per_ether,
         )
         rln = None
         if settings.rln is not None:
@@ -211,6 +221,11 @@ async def open_node(
             relay=relay,
             peers=Peers(Registry(connection, settings.registry), db, relay, settings, clock),
             rln=rln,
+            home_members=None
+            if settings.rln is None
+            else await open_home_members(
+                connection, db, settings, settings.rln, outbox, submissions, signal, clock
+            ),
             tasks=await stack.enter_async_context(Tasks()),
             metrics=metrics,
         )

@@ -19,7 +19,7 @@ from waypost.errors import InvalidBackup, InvalidConfig
 from waypost.node import settings
 from waypost.node.backends.schema import prepare
 from waypost.node.backends.sqlite import FILE as BOOKS
-from waypost.node.settings import CONFIG_FILE, KEYS_FOLDER, TOKEN_FILE, NodeConfig
+from waypost.node.settings import CONFIG_FILE, KEY_FILES_FOLDER, KEYS_FOLDER, TOKEN_FILE, NodeConfig
 
 FORMAT = "waypost-node-backup/1"
 MANIFEST = "manifest.json"
@@ -28,6 +28,7 @@ MAX_SMALL = 1024 * 1024
 
 _MEMBER = re.compile(
     rf"{CONFIG_FILE}|{TOKEN_FILE}|{BOOKS}|{KEYS_FOLDER}/[A-Za-z0-9-]{{1,80}}\.keystore\.json"
+    rf"|{KEY_FILES_FOLDER}/[0-9a-f]{{64}}\.json"
 )
 
 
@@ -89,6 +90,9 @@ def _present(data_dir: Path) -> Iterator[str]:
     yield from (CONFIG_FILE, TOKEN_FILE)
     for path in sorted((data_dir / KEYS_FOLDER).glob("*.keystore.json")):
         yield f"{KEYS_FOLDER}/{path.name}"
+    for path in sorted((data_dir / KEY_FILES_FOLDER).glob("*.json")):
+        if _MEMBER.fullmatch(f"{KEY_FILES_FOLDER}/{path.name}"):  # as `init` names them
+            yield f"{KEY_FILES_FOLDER}/{path.name}"
 
 
 def _copy_books(books: Path, copy: Path) -> Path:
@@ -136,6 +140,8 @@ def _unpack(source: Path, work: Path) -> dict[str, Any]:
             if manifest["format"] != FORMAT or not {CONFIG_FILE, TOKEN_FILE} <= set(expected):
                 raise InvalidBackup(f"{source} is no backup that this version knows.", path=str(source))
             (work / KEYS_FOLDER).mkdir(mode=0o700)
+            if any(name.startswith(f"{KEY_FILES_FOLDER}/") for name in expected):
+                (work / KEY_FILES_FOLDER).mkdir(mode=0o700)
             for name, digest in expected.items():
                 if not _MEMBER.fullmatch(name):
                     raise InvalidBackup(f"{source} names a file that no node has: {name[:80]!r}.")

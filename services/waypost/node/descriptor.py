@@ -45,7 +45,12 @@ class Descriptor:
             endpoint=settings.endpoint,
             chain_id=settings.chain_id,
             network=network(settings.chain_id),
-            contracts=Contracts(settings.channels, settings.registry, settings.token),
+            contracts=Contracts(
+                channels=settings.channels,
+                registry=settings.registry,
+                token=settings.token,
+                membership=None if settings.rln is None else settings.rln.contract,
+            ),
             prices=self._prices.current(),
             limits=Limits(
                 max_payload=MAX_PAYLOAD,

@@ -9,6 +9,7 @@ from waypost.node.claims import Claimer
 from waypost.node.closing import Closing
 from waypost.node.descriptor import Descriptor
 from waypost.node.ledger import Ledger
+from waypost.node.membership import HomeMembers
 from waypost.node.messages import MessageStore
 from waypost.node.metrics import Metrics
 from waypost.node.openings import Openings
@@ -43,6 +44,7 @@ class Node:
     relay: Relay
     peers: Peers
     rln: Rln | None
+    home_members: HomeMembers | None
     tasks: Tasks
     metrics: Metrics
 

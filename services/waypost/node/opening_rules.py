@@ -7,18 +7,19 @@ from eth_typing import ChecksumAddress
 from waypost.errors import (
     CloseDelayTooShort,
     InvalidAuthorization,
+    OpeningRateLimited,
     OpeningRefused,
     ReceiptExceedsDeposit,
     ReceiptForAnotherNode,
     ReceiptTooSmall,
 )
+from waypost.node.submissions import Kind, check_validity
 from waypost.protocol.openings import Authorization, Opening, SignedOpening
 from waypost.protocol.prices import PriceList
 from waypost.protocol.receipts import ReceiptVerifier, SignedReceipt
 from waypost.protocol.signatures import keccak
 
-MARGIN_SECONDS = 60
-"""Signatures must stay valid at least this long, or they might expire before they are mined."""
+KIND = Kind("opening", OpeningRefused, OpeningRateLimited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +105,4 @@ class OpeningRules:
                 given=str(paid),
                 maximum=str(opening.amount),
             )
-        transfer = request.authorization.transfer
-        if transfer.valid_after >= now:
-            raise OpeningRefused("The authorization is not valid yet.", validAfter=transfer.valid_after)
-        ends = min(opening.deadline, transfer.valid_before)
-        if ends < now + MARGIN_SECONDS:
-            raise OpeningRefused(
-                f"The opening or its authorization ends at {ends};"
-                f" the node needs them until {now + MARGIN_SECONDS}.",
-                given=ends,
-                minimum=now + MARGIN_SECONDS,
-            )
+        check_validity(KIND, opening.deadline, now, request.authorization.transfer)

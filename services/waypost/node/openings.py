@@ -1,10 +1,7 @@
-"""Opens channels for payers without ETH: the node sends their signed opening, paid by the first receipt.
-Nobody can make it waste much gas: everything is checked and simulated, and failures are counted."""
+"""Opens channels for payers without ETH: the node sends their signed opening, paid by the first receipt."""
 
-import asyncio
 import sqlite3
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,26 +10,22 @@ from eth_typing import ChecksumAddress
 
 from waypost.chain.blocks import BlockRef, Event
 from waypost.chain.channels import Channels, Opened
-from waypost.errors import OpeningRateLimited, OpeningRefused, TransactionReverted
+from waypost.errors import OpeningRefused
 from waypost.node import transactions
 from waypost.node.accounts import ChannelAccount, Status
 from waypost.node.backends.sqlite import Database
-from waypost.node.claim_plan import Market
 from waypost.node.ledger import Ledger
-from waypost.node.loops import Signal, ring_or_pause
-from waypost.node.opening_rules import OpeningRules, Request
-from waypost.node.outbox import Outbox
-from waypost.node.transactions import Draft, State, Transaction
+from waypost.node.loops import Signal
+from waypost.node.opening_rules import KIND, OpeningRules, Request
+from waypost.node.submissions import Record, Submissions, settle
+from waypost.node.transactions import State, Transaction
 from waypost.protocol.openings import Authorization, SignedOpening
 from waypost.protocol.prices import PriceList
 from waypost.protocol.receipts import Receipt, SignedReceipt
 from waypost.protocol.signatures import Signature
 
-PURPOSE = "opening"
-HOUR = 3600
-MAX_GAS = 400_000
 GAS_TOLERANCE = 2
-"""An opening is sent while its gas costs at most this many times its price; fees may rise to twice that."""
+"""An opening is sent while its gas costs at most this many times its price."""
 
 log = structlog.get_logger(__name__)
 
@@ -47,34 +40,26 @@ class OpeningResult:
 
 
 class Openings:
-    """Openings of channels to the ledger's payee. `clock` gives Unix seconds; `signal` rings when blocks were
-    applied. `cap_per_hour` bounds the gas that strangers can make the node spend."""
+    """Openings of channels to the ledger's payee. `signal` rings when blocks were applied."""
 
     def __init__(
         self,
         channels: Channels,
         ledger: Ledger,
         rules: OpeningRules,
-        outbox: Outbox,
+        submissions: Submissions,
         db: Database,
-        clock: Callable[[], int],
         signal: Signal,
         *,
-        cap_per_hour: int,
-        token_per_ether: int = 0,
         wait_seconds: float = 8.0,
     ) -> None:
         self._channels = channels
         self._ledger = ledger
         self._rules = rules
-        self._outbox = outbox
+        self._submissions = submissions
         self._db = db
-        self._clock = clock
         self._signal = signal
-        self._cap_per_hour = cap_per_hour
-        self._token_per_ether = token_per_ether
         self._wait_seconds = wait_seconds
-        self._lock = asyncio.Lock()
 
     async def submit(
         self, signed: SignedOpening, authorization: Authorization, receipt: SignedReceipt, prices: PriceList
@@ -86,7 +71,7 @@ class Openings:
         """
         request = Request(signed, authorization, receipt)
         self._rules.check_signatures(request)
-        async with self._lock:
+        async with self._submissions.lock:
             transaction = await self._db.read(lambda connection: _standing(connection, request))
             if transaction is None:
                 transaction = await self._send(request, prices)
@@ -125,71 +110,27 @@ class Openings:
     # ---- Sending ----
 
     async def _send(self, request: Request, prices: PriceList) -> Transaction:
-        opening, now = request.opening, self._clock()
-        self._rules.check_terms(request, prices, now)
-        await self._db.read(lambda connection: self._check_limits(connection, opening.payer, now))
+        opening = request.opening
+        self._rules.check_terms(request, prices, self._submissions.now())
+        await self._submissions.check_limits(KIND, opening.payer)
         if await self._ledger.account(opening.signer) is not None:
             raise OpeningRefused("The channel is open already.", signer=opening.signer)
         call = self._channels.open_with_authorization(request.signed, request.authorization)
-        try:
-            _, estimate = await self._outbox.rehearse(call)
-        except TransactionReverted as error:
-            raise OpeningRefused(f"The opening would fail: {error}", **error.details) from error
-        draft = Draft(PURPOSE, call, *await self._gas(estimate, prices.opening))
-        sent = await self._outbox.post(draft, _recording(request, prices.opening))
+        sent = await self._submissions.send(
+            KIND,
+            call,
+            _recording(request, prices.opening),
+            worth=prices.opening or None,
+            slack=GAS_TOLERANCE,
+        )
         log.info("opening_sent", signer=opening.signer, payer=opening.payer, amount=opening.amount)
         return sent
 
-    async def _gas(self, estimate: int, price: int) -> tuple[int, int | None]:
-        """Gas limit and price ceiling (wei per gas). Raises OpeningRefused where gas is too dear."""
-        market = Market(await self._outbox.gas_price(), self._token_per_ether)
-        cost = market.cost(estimate)
-        if estimate > MAX_GAS or (price and cost > GAS_TOLERANCE * price):
-            raise OpeningRefused(
-                f"Opening needs {estimate} gas, worth {cost}, and its price is {price}: try again later.",
-                gas=estimate,
-                cost=str(cost),
-                price=str(price),
-            )
-        ceiling = market.ceiling(2 * GAS_TOLERANCE * price, estimate) if price else None
-        return estimate * 6 // 5, ceiling
-
-    def _check_limits(self, connection: sqlite3.Connection, payer: str, now: int) -> None:
-        """So many an hour; of one payer one at a time, and none for an hour after one that failed."""
-        since = now - HOUR
-        if transactions.count_since(connection, PURPOSE, since) >= self._cap_per_hour:
-            raise OpeningRateLimited(
-                f"The node sends at most {self._cap_per_hour} openings an hour.",
-                maximum=self._cap_per_hour,
-                retryAfter=60,
-            )
-        row = connection.execute(
-            "SELECT state, created FROM openings JOIN transactions ON id = transaction_id"
-            " WHERE payer = ? AND (state = ? OR (state IN (?, ?) AND created >= ?)) ORDER BY id DESC LIMIT 1",
-            (payer, State.SENT, State.REVERTED, State.CANCELLED, since),
-        ).fetchone()
-        if row is None:
-            return
-        if row["state"] == State.SENT:
-            raise OpeningRateLimited(
-                "Another opening of this payer is under way.", payer=payer, retryAfter=10
-            )
-        wait = row["created"] + HOUR - now
-        raise OpeningRateLimited(
-            f"An opening of this payer failed on chain; the node sends its next one in {wait} s.",
-            payer=payer,
-            retryAfter=wait,
-        )
-
     async def _result(self, signer: ChecksumAddress, transaction: Transaction) -> OpeningResult:
-        end = time.monotonic() + self._wait_seconds
-        while True:
-            ring = self._signal.next()
-            result = await self._db.read(lambda connection: self._look(connection, signer, transaction.id))
-            left = end - time.monotonic()
-            if result.account is not None or left <= 0:
-                return result
-            await ring_or_pause(ring, min(left, 1.0))
+        async def look() -> OpeningResult:
+            return await self._db.read(lambda connection: self._look(connection, signer, transaction.id))
+
+        return await settle(look, lambda result: result.account is not None, self._signal, self._wait_seconds)
 
     def _look(self, connection: sqlite3.Connection, signer: ChecksumAddress, id: int) -> OpeningResult:
         transaction = transactions.find(connection, id)
@@ -237,7 +178,7 @@ def _standing(connection: sqlite3.Connection, request: Request) -> Transaction |
     return transactions.find(connection, row["id"])
 
 
-def _recording(request: Request, price: int) -> Callable[[sqlite3.Connection, int], None]:
+def _recording(request: Request, price: int) -> Record:
     opening, receipt = request.opening, request.receipt
 
     def record(connection: sqlite3.Connection, transaction: int) -> None:

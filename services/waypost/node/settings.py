@@ -32,6 +32,8 @@ from waypost.protocol.nodes import parse_endpoint
 
 CONFIG_FILE = "node.json"
 KEYS_FOLDER = "keys"
+KEY_FILES_FOLDER = "rln-keys"
+"""Proving and verifying keys, which are public and named in the settings by their hash."""
 TOKEN_FILE = "admin.token"
 KEY_ROLES = ("operator", "node", "gas", "payee")
 
@@ -127,6 +129,8 @@ class RlnSettings(_Section):
     network: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "waypost"
     epoch_seconds: Annotated[int, Field(ge=1, le=DAY)] = 600
     root_seconds: Annotated[int, Field(ge=1, le=DAY)] = 1800
+    verifying_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of the verifying key's file, in the data folder's rln-keys."""
 
 
 class NodeConfig(_Section):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from eth_typing import ChecksumAddress
 
-from waypost.errors import InvalidMembership
+from waypost.errors import InvalidAuthorization, InvalidMembership
 from waypost.protocol.eip712 import (
     Address,
     Bytes32,
@@ -16,7 +16,7 @@ from waypost.protocol.eip712 import (
     Uint40,
     Uint256,
 )
-from waypost.protocol.fields import in_range
+from waypost.protocol.fields import Fields, in_range
 from waypost.protocol.openings import Authorization, ReceiveWithAuthorization
 from waypost.protocol.signatures import address_bytes, keccak
 
@@ -68,16 +68,37 @@ def authorize_membership(
 ) -> Authorization:
     """The payer's ERC-3009 transfer of exactly the `amount` that the purpose costs to the contract, for this
     purpose alone: the nonce is its struct hash. `valid_before` in Unix seconds. Raises InvalidPrivateKey."""
-    transfer = ReceiveWithAuthorization(
+    transfer = _transfer(purpose, amount, membership, 0, valid_before)
+    signature = transfer.sign(token_domain, payer_key)
+    return Authorization(transfer, signature.v, signature.r, signature.s)
+
+
+def parse_authorization(
+    value: object, purpose: Registration | Extension, amount: int, membership: ChecksumAddress
+) -> Authorization:
+    """The authorization of this purpose, from `{validAfter, validBefore, v, r, s}`; checks no signature.
+    Raises InvalidAuthorization."""
+    fields = Fields(value, InvalidAuthorization)
+    after, before = fields.integer("validAfter"), fields.integer("validBefore")
+    transfer = _transfer(purpose, amount, membership, after, before)
+    return Authorization(transfer, fields.integer("v", 255), fields.data("r", 32), fields.data("s", 32))
+
+
+def _transfer(
+    purpose: Registration | Extension,
+    amount: int,
+    membership: ChecksumAddress,
+    valid_after: int,
+    valid_before: int,
+) -> ReceiveWithAuthorization:
+    return ReceiveWithAuthorization(
         from_=purpose.payer,
         to=membership,
         value=amount,
-        valid_after=0,
+        valid_after=valid_after,
         valid_before=valid_before,
         nonce=purpose.struct_hash(),
     )
-    signature = transfer.sign(token_domain, payer_key)
-    return Authorization(transfer, signature.v, signature.r, signature.s)
 
 
 def slash_hash(secret: int, receiver: ChecksumAddress, salt: bytes) -> bytes:

@@ -62,11 +62,26 @@ class NodeStatement(TypedStruct, primary_type="Node"):
 
 @dataclass(frozen=True, slots=True)
 class Contracts:
-    """The contracts that a node works with, and the token it is paid in."""
+    """The contracts that a node works with, and the token it is paid in; `membership` if it follows RLN."""
 
     channels: ChecksumAddress
     registry: ChecksumAddress
     token: ChecksumAddress
+    membership: ChecksumAddress | None = None
+
+    def to_json(self) -> dict[str, JSON]:
+        """Without what is absent."""
+        return {name: address for name, address in asdict(self).items() if address is not None}
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> Self:
+        """The reverse. Raises InvalidDescriptor or InvalidAddress."""
+        return cls(
+            channels=fields.address("channels"),
+            registry=fields.address("registry"),
+            token=fields.address("token"),
+            membership=fields.address("membership") if "membership" in fields else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +124,7 @@ class NodeDescriptor:
             "services": self.services.names,
             "endpoint": self.endpoint,
             "chain": {"id": self.chain_id, "network": self.network},
-            "contracts": asdict(self.contracts),
+            "contracts": self.contracts.to_json(),
             "prices": self.prices.to_json(),
             "limits": {camel_case(name): limit for name, limit in asdict(self.limits).items()},
             "version": self.version,
@@ -129,9 +144,9 @@ class NodeDescriptor:
             endpoint=parse_endpoint(fields.text("endpoint")),
             chain_id=chain.integer("id"),
             network=chain.text("network"),
-            contracts=Contracts(**{name: contracts.address(name) for name in _names(Contracts)}),
+            contracts=Contracts.from_json(contracts),
             prices=PriceList.from_json(fields.raw("prices")),
-            limits=Limits(**{name: limits.integer(camel_case(name)) for name in _names(Limits)}),
+            limits=Limits(**{each.name: limits.integer(camel_case(each.name)) for each in fields_of(Limits)}),
             version=fields.text("version"),
             issued=fields.integer("issued", 2**40 - 1),
         )
@@ -162,10 +177,6 @@ def _statement(descriptor: NodeDescriptor, content: Mapping[str, JSON]) -> NodeS
     except (ValueError, RecursionError):
         raise InvalidDescriptor("The descriptor has no canonical form (RFC 8785).") from None
     return NodeStatement(descriptor.operator, keccak(canonical), descriptor.issued)
-
-
-def _names(record: type[Contracts] | type[Limits]) -> list[str]:
-    return [field.name for field in fields_of(record)]
 
 
 def parse_endpoint(endpoint: str) -> str:

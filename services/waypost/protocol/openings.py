@@ -133,12 +133,24 @@ class ReceiveWithAuthorization(TypedStruct):
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """A payer's signed ERC-3009 transfer to Channels. Times are Unix seconds, exclusive."""
+    """A payer's signed ERC-3009 transfer to Channels or RlnMembership. Times are Unix seconds, exclusive."""
 
     transfer: ReceiveWithAuthorization
     v: int
     r: bytes
     s: bytes
+
+    def verify(self, token_domain: Domain) -> None:
+        """Raises InvalidSignature unless an account, not a contract wallet, made and signed the transfer."""
+        if self.v not in (27, 28):
+            raise InvalidSignature("A signature's v is 27 or 28.", v=self.v)
+        if self.s[0] >> 7:
+            raise InvalidSignature("The signature's s is out of range.")
+        signature = Signature(self.r, bytes((self.s[0] | (self.v - 27) << 7,)) + self.s[1:])
+        found = self.transfer.recover(token_domain, signature)
+        if found != self.transfer.from_:
+            sentence = f"The authorization was signed by {found}, not by {self.transfer.from_}."
+            raise InvalidSignature(sentence, signer=self.transfer.from_, recovered=found)
 
     def to_abi(self) -> tuple[int, int, int, bytes, bytes]:
         """The contracts' `Authorization(validAfter, validBefore, v, r, s)`."""

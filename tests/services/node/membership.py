@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from eth_typing import ChecksumAddress
 from tests.services.node.books import IDENTITY
 from tests.services.node.money_node import POLL, Clock, until
 from tests.services.node.world import World, new_key
@@ -49,10 +50,12 @@ class Registry:
         tree.set(self.leaves)
         return tree.root
 
-    async def register(self, secret: int, *, rate: int = RATE) -> MemberRecord:
-        """One more member."""
+    async def register(
+        self, secret: int, *, rate: int = RATE, home: ChecksumAddress | None = None, periods: int = 1
+    ) -> MemberRecord:
+        """One more member; its home node is its payer, if no other is named."""
         commitment = identity_commitment(secret)
-        call = self.contract.register(commitment, rate, self.payer.address, 1)
+        call = self.contract.register(commitment, rate, home or self.payer.address, periods)
         record = recorded(self.contract, await self.payer.send(call))
         self.leaves[record.index] = leaf(commitment, rate)
         return record
@@ -78,10 +81,10 @@ def recorded(contract: Membership, receipt: TransactionReceipt) -> MemberRecord:
     return next(MemberRecord.of(event) for event in events if isinstance(event, Registered))
 
 
-async def deploy_membership(world: World) -> Registry:
+async def deploy_membership(world: World, *, period: int = PERIOD, window: int = WINDOW) -> Registry:
     """A contract that no other test has, and somebody who pays for members."""
     start = (await world.connection.head()).number + 1
-    init = artifacts.load("RlnMembership").init_code((world.token.address, DEPTH, PERIOD, WINDOW, 10, 5))
+    init = artifacts.load("RlnMembership").init_code((world.token.address, DEPTH, period, window, 10, 5))
     salt = new_key("membership")
     await world.faucet.send(proxy.create(init, salt, "RlnMembership"))
     contract = Membership(world.connection, proxy.address_of(init, salt))

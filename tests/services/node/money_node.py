@@ -27,6 +27,7 @@ from waypost.node.opening_rules import OpeningRules, Request
 from waypost.node.openings import OpeningResult, Openings
 from waypost.node.outbox import Outbox
 from waypost.node.settings import ClaimSettings
+from waypost.node.submissions import Submissions
 from waypost.node.sync import Sync
 from waypost.protocol.prices import PriceList
 from waypost.protocol.receipts import ReceiptVerifier
@@ -101,16 +102,20 @@ class MoneyNode:
         verifier = ReceiptVerifier(self.channels.domain(), keys.payee, world.token.address)
         self.ledger = Ledger(db, verifier, self.clock, confirmations=confirmations)
         self.outbox = Outbox(Sender(connection, keys.gas_key), db, self.clock, self.signal, poll_seconds=POLL)
+        self.submissions = Submissions(
+            self.outbox,
+            db,
+            self.clock,
+            cap_per_hour=cap_per_hour,
+            token_per_ether=claim.token_per_ether,
+        )
         self.openings = Openings(
             self.channels,
             self.ledger,
             OpeningRules(verifier, self.channels.address, min_close_delay=2),
-            self.outbox,
+            self.submissions,
             db,
-            self.clock,
             self.signal,
-            cap_per_hour=cap_per_hour,
-            token_per_ether=claim.token_per_ether,
             wait_seconds=wait_seconds,
         )
         self.claimer = Claimer(

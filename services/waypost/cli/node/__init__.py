@@ -1,6 +1,17 @@
 """`waypost node`: what an operator does, from nothing to a staked, earning node and out again."""
 
-from waypost.cli.node import backup, doctor, leaving, listing, money, rotation, running, setup, stake
+from waypost.cli.node import (
+    backup,
+    collecting,
+    doctor,
+    leaving,
+    listing,
+    money,
+    rotation,
+    running,
+    setup,
+    stake,
+)
 from waypost.cli.nouns import noun
 
 app = noun("Run a node that earns.")
@@ -9,6 +20,7 @@ app.command("register")(setup.register)
 app.command("run")(running.run)
 app.command("status")(money.status)
 app.command("claim")(money.claim)
+app.command("collect")(collecting.collect)
 app.command("stake")(stake.stake)
 app.command("provision")(stake.provision)
 app.command("thaw")(stake.thaw)

@@ -12,6 +12,7 @@ from waypost.cli.places import Places
 from waypost.node import settings
 from waypost.node.app import unix_time
 from waypost.node.doctor import Finding, Verdict, examine
+from waypost.node.rln_doctor import examine_rln
 
 MARKS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.FAILED: "✗", Verdict.SKIPPED: "–"}
 
@@ -30,9 +31,10 @@ def doctor(
     out, folder = Output(json), (data_dir or Places.under(home).node).expanduser().absolute()
 
     async def run() -> list[Finding]:
-        settings.read_config(folder)  # names a missing folder before anybody is asked for a password
+        config = settings.read_config(folder)  # names a missing folder before anybody is asked for a password
         secret = password(str(folder), password_file)
-        return [finding async for finding in examine(folder, secret, unix_time)]
+        found = [finding async for finding in examine(folder, secret, unix_time)]
+        return found + [finding async for finding in examine_rln(folder, config)]
 
     findings = asyncio.run(run())
     failed = sum(finding.verdict is Verdict.FAILED for finding in findings)

@@ -10,6 +10,7 @@ from waypost.chain.connection import connect
 from waypost.chain.registry import Registry
 from waypost.chain.token import Token
 from waypost.cli.amounts import Unit, ether
+from waypost.cli.node import rln
 from waypost.cli.node.admin import operator_side
 from waypost.cli.node.advice import Place, advise
 from waypost.cli.node.stake import look
@@ -43,8 +44,9 @@ def status(
         config = settings.read_config(folder)
         async with operator_side(folder, password_file, out.progress) as node:
             found = await node.ask("GET", "/status")
+            members = await rln.look(node, found)
             running = node.running
-        here: dict[str, Any] = {**found, "running": running, "disk": _disk(folder, config)}
+        here: dict[str, Any] = {**found, "running": running, "disk": _disk(folder, config), "rln": members}
         try:
             place = await _place(config)
         except ChainError as error:
@@ -99,7 +101,7 @@ def claim(
         config = settings.read_config(folder)
         async with operator_side(folder, password_file, out.progress) as node:
             claimable = int((await node.ask("GET", "/status"))["totals"]["claimable"])
-            unit = await _unit(config)
+            unit = await token_unit(config)
             if dry_run or not claimable:
                 words = f"Claimable: {unit.show(claimable)}."
                 out.result({"claimable": str(claimable), "transactions": [], "dryRun": dry_run}, [words])
@@ -119,7 +121,7 @@ def claim(
     asyncio.run(run())
 
 
-async def _unit(config: NodeConfig) -> Unit:
+async def token_unit(config: NodeConfig) -> Unit:
     """The token's unit; bare base units while the chain is out of reach."""
     try:
         async with await connect(config.rpc_url, config.chain_id) as connection:
@@ -174,6 +176,7 @@ def _as_text(here: dict[str, Any], unit: Unit) -> list[str]:
             f"claim        {entry['transaction']}  {unit.show(int(entry['value']))}  {entry['state']}"
             for entry in here["claims"][:SHOWN]
         ),
+        *rln.lines(here["rln"], unit),
         *(f"fault        {code}" for code in here["faults"]),
     ]
 

@@ -10,6 +10,7 @@ from eth_typing import ChecksumAddress
 from pydantic import ValidationError
 
 from waypost.chain.presets import LOCAL
+from waypost.cli.node import rln
 from waypost.cli.node.registration import Registration
 from waypost.cli.nouns import examples
 from waypost.cli.options import (
@@ -67,6 +68,15 @@ def init(
     relay_price: Price = None,
     opening_price: Price = None,
     min_deposit: Price = None,
+    with_rln: Annotated[
+        bool | None,
+        typer.Option(
+            "--rln/--no-rln", help="Follow RLN's members.", show_default="if the manifest has the contract"
+        ),
+    ] = None,
+    rln_verifying_key: Annotated[
+        Path | None, typer.Option(help="Verifying key of the RLN network, a .json file; it is copied.")
+    ] = None,
     keystore: Keystore = None,
     dev_account: DevAccount = None,
     home: Home = DEFAULT_HOME,
@@ -87,6 +97,7 @@ def init(
     async def run() -> None:
         async with deployed(places, rpc_url, manifest) as there:
             chain_id = there.connection.chain_id
+            key = rln.read_verifying_key(rln_verifying_key, chain_id)
             operator_key = signing_key(keystore, dev_account, password_file, chain_id) or secrets.token_bytes(
                 32
             )
@@ -94,6 +105,7 @@ def init(
             config = _config(
                 {
                     **_chain_part(there, rpc_url),
+                    **rln.section(there, with_rln, key),
                     "operator": operator,
                     "payee": operator if payee is None else parse_address(payee, "payee"),
                     "endpoint": endpoint or f"http://127.0.0.1:{port}",
@@ -114,7 +126,10 @@ def init(
                 }
             )
             keys = {"operator": operator_key, "node": node_key}
+            rln.keep_verifying_key(folder, key)  # before the settings that name it
             settings.initialise(folder, config, keys, password(str(folder), password_file, new=True))
+            if config.rln is not None:
+                out.progress(f"The node follows RLN's members in {config.rln.contract}.")
             _tell(out, folder, operator, config.endpoint)
 
     asyncio.run(run())

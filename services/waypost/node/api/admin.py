@@ -13,6 +13,7 @@ from waypost.node.api.fields import Address, Amount, Bytes32, Model, Uint256
 from waypost.node.api.models import Time
 from waypost.node.claim_plan import is_urgent
 from waypost.node.claims import ClaimRecord
+from waypost.node.node import Node
 
 
 async def operator(node: NodeHere, bearer: Bearer) -> None:
@@ -65,6 +66,17 @@ class Claims(Model):
     transactions: list[Bytes32]
 
 
+class RlnStatus(Model):
+    """The membership contract as far as it was read; `mine`: members in the tree that pay this node."""
+
+    contract: Address
+    ready: bool
+    head: int
+    members: int
+    mine: int
+    fault: str | None
+
+
 class Status(Model):
     """A node at a glance; `faults` are codes of what is wrong now, `gasBalance` is in wei.
 
@@ -86,6 +98,7 @@ class Status(Model):
     claim: Claim | None
     claims: list[Claim]
     faults: list[str]
+    rln: RlnStatus | None
 
 
 @router.get("/metrics")
@@ -123,6 +136,7 @@ async def show_status(node: NodeHere) -> Status:
         claim=None if claimer.flight is None else _claim(claimer.flight),
         claims=[_claim(record) for record in await node.claimer.history()],
         faults=[fault for fault in (node.sync.fault, *outbox.faults, claimer.fault, rln) if fault],
+        rln=await _rln(node),
     )
 
 
@@ -130,6 +144,20 @@ async def show_status(node: NodeHere) -> Status:
 async def claim_now(node: NodeHere) -> Claims:
     """Claims all that is claimable, whatever the gas, and waits for it."""
     return Claims(transactions=await node.claimer.claim_now())
+
+
+async def _rln(node: Node) -> RlnStatus | None:
+    if node.rln is None or node.home_members is None:
+        return None
+    members, mine = await node.home_members.collector.count()
+    return RlnStatus(
+        contract=node.rln.settings.contract,
+        ready=node.rln.sync.ready,
+        head=node.rln.sync.head,
+        members=members,
+        mine=mine,
+        fault=node.rln.fault,
+    )
 
 
 def _claim(record: ClaimRecord) -> Claim:

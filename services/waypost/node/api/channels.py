@@ -34,7 +34,7 @@ class Opening(Model):
 
 
 class Authorization(Model):
-    """The payer's ERC-3009 authorization; its nonce is the opening's struct hash."""
+    """The payer's ERC-3009 authorization; its nonce is the struct hash of what it pays for."""
 
     valid_after: Time
     valid_before: Time

@@ -18,11 +18,12 @@ class Chain(Model):
 
 
 class Contracts(Model):
-    """The contracts that the node works with, and the token it is paid in."""
+    """The contracts that the node works with, and the token it is paid in; `membership` if it follows RLN."""
 
     channels: Address
     registry: Address
     token: Address
+    membership: Address | None = None
 
 
 class Prices(Model):

@@ -120,6 +120,12 @@ CREATE TABLE tree_roots ( -- after each block with a change; NULL: not hashed ye
     block_number INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL, root BLOB
 ) STRICT;
 CREATE INDEX tree_roots_by_root ON tree_roots (root);
+CREATE TABLE member_actions ( -- what the node sends for members without ETH
+    transaction_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, id_commitment BLOB NOT NULL, payer TEXT NOT NULL,
+    digest BLOB NOT NULL -- of what was signed: equal for repetitions of one request
+) STRICT;
+CREATE INDEX member_actions_of_member ON member_actions (id_commitment);
+CREATE INDEX member_actions_of_payer ON member_actions (payer);
 """
 
 RELAY = """
