@@ -16,6 +16,7 @@ PUBLIC_WINDOW = 36 * HOUR
 """On a public network nobody has to react faster: a rollup's sequencer may be down."""
 LONGEST_PROMISE = 35 * DAY
 """So long must stake stay slashable: a pledge of 30 days, its grace, and the windows of a demand."""
+MAX_CONFIRMATIONS = 1000
 LIMITS = {"close delay": 90 * DAY, "unbonding": 365 * DAY}
 
 
@@ -51,7 +52,7 @@ def parse(name: str, text: str) -> Preset:
         max_close_delay=channels.integer("max_close_delay", 1, LIMITS["close delay"]),
         min_stake=registry.integer("min_stake", 0, 2**96 - 1),
         unbonding=registry.integer("unbonding", 1, LIMITS["unbonding"]),
-        confirmations=top.integer("confirmations", 0, 1000),
+        confirmations=top.integer("confirmations", 0, MAX_CONFIRMATIONS),
         brings_token=top.flag("brings_token"),
         public=top.flag("public"),
         chain_id=top.integer("chain_id", 1, 2**53) if "chain_id" in document else None,
