@@ -8,7 +8,7 @@ from pathlib import Path
 from eth_typing import ChecksumAddress
 
 from waypost.chain import artifacts, fees, proxy
-from waypost.chain.amounts import ether, plain
+from waypost.chain.amounts import ether, plain, span
 from waypost.chain.artifacts import Artifact
 from waypost.chain.confirming import confirmed, drain, found_again, pace
 from waypost.chain.connection import Call, Connection
@@ -17,6 +17,7 @@ from waypost.chain.deployer import Bid
 from waypost.chain.manifest import Deployment, Manifest
 from waypost.chain.presets import Preset
 from waypost.chain.registry import Registry
+from waypost.chain.token import DEV_DOLLAR, Token, Unit
 from waypost.chain.transactions import TIMEOUT, Sender, SignedTransaction
 from waypost.errors import (
     JSON,
@@ -32,7 +33,6 @@ from waypost.protocol.signatures import keccak
 
 PROXY = "DeploymentProxy"
 AS_ASKED = Bid()
-DEVELOPMENT_CHAINS = (1337, 31337)
 FUNDING_GAS = 21_000 * 5 // 4
 REORGS = 3
 """How often a deployment is sent again after a reorg undid it."""
@@ -63,6 +63,7 @@ class Plan:
     chain_id: int
     preset: Preset
     token: ChecksumAddress
+    unit: Unit
     salt: bytes
     steps: tuple[Step, ...]
     cost: int
@@ -73,8 +74,13 @@ class Plan:
         """For people."""
         gas = sum(step.gas for step in self.steps)
         price, tip = plain(self.gas_price, 9), plain(self.tip, 9)
+        preset, unit = self.preset, self.unit
+        delays = f"{span(preset.min_close_delay)} to {span(preset.max_close_delay)}"
         return [
-            f"Chain {self.chain_id}, preset {self.preset.name}, token {self.token}",
+            f"Chain {self.chain_id}, preset {preset.name}",
+            f"  Token {self.token}: {unit.symbol} with {unit.decimals} decimals",
+            f"  Minimum stake {unit.grouped(preset.min_stake)}, unbonding {span(preset.unbonding)},"
+            f" close delays {delays}",
             *(f"  {step.name:<16} {step.address}  {step.state}" for step in self.steps),
             f"  {gas:,} gas at {price} gwei, of which {tip} is priority fee",
             f"  At most {ether(self.cost)}: so much gas and a quarter more",
@@ -86,6 +92,13 @@ class Plan:
             "chainId": self.chain_id,
             "preset": self.preset.name,
             "token": self.token,
+            "tokenSymbol": self.unit.symbol,
+            "tokenDecimals": self.unit.decimals,
+            "minStake": str(self.preset.min_stake),
+            "minStakeShown": self.unit.grouped(self.preset.min_stake),
+            "minCloseDelaySeconds": self.preset.min_close_delay,
+            "maxCloseDelaySeconds": self.preset.max_close_delay,
+            "unbondingSeconds": self.preset.unbonding,
             "costWei": str(self.cost),
             "gasPriceWei": str(self.gas_price),
             "priorityFeeWei": str(self.tip),
@@ -116,7 +129,7 @@ async def plan(
     """
     if preset.chain_id is not None:
         _require_chain(connection, preset.chain_id)
-    elif not preset.public and connection.chain_id not in DEVELOPMENT_CHAINS:
+    elif not preset.suits(connection.chain_id):
         raise InvalidConfig(
             f"The {preset.name} preset is for development: nobody could react in time on chain"
             f" {connection.chain_id}. Name another one, or a network file that pins this chain.",
@@ -126,6 +139,16 @@ async def plan(
         raise InvalidConfig(f"The {preset.name} preset needs the address of an existing token.")
     if token is not None and not await connection.code(token):
         raise WrongContract(f"There is no contract at the token's address {token}.", address=token)
+    unit = DEV_DOLLAR if token is None else await _unit(connection, token)
+    if unit.decimals != preset.token_decimals:
+        raise InvalidConfig(
+            f"{preset.name} is for tokens with {preset.token_decimals} decimals, and {unit.symbol} has"
+            f" {unit.decimals}: the minimum stake would be {unit.grouped(preset.min_stake)}. Copy its network"
+            f" file (see docs/deploying.md), set token_decimals = {unit.decimals} and min_stake there, and"
+            " give it with --network-file (WAYPOST_NETWORK_FILE for Brownie).",
+            decimals=unit.decimals,
+            expected=preset.token_decimals,
+        )
     steps: list[Step] = []
     if not await connection.code(proxy.ADDRESS):
         gas = proxy.INSTALLATION_COST // 10**11
@@ -139,7 +162,9 @@ async def plan(
     offer = bid.within(await fees.ask(connection))
     price = offer.limit if bid.max_fee is None else min(offer.limit, bid.max_fee)
     cost = sum(_cost(step, price) for step in steps)
-    return Plan(connection.chain_id, preset, token, salt, tuple(steps), cost, price, min(offer.tip, price))
+    return Plan(
+        connection.chain_id, preset, token, unit, salt, tuple(steps), cost, price, min(offer.tip, price)
+    )
 
 
 def _cost(step: Step, price: int) -> int:
@@ -230,6 +255,14 @@ async def verify(connection: Connection, manifest: Manifest) -> None:
     if staked != manifest.token:
         sentence = f"The registry takes {staked} as stake, the manifest says {manifest.token}."
         raise DeploymentMismatch(sentence, given=manifest.token, expected=staked)
+
+
+async def _unit(connection: Connection, token: ChecksumAddress) -> Unit:
+    try:
+        return await Unit.of(Token(connection, token))
+    except (TransactionReverted, WrongContract, RpcFailed) as error:
+        sentence = f"The contract at {token} does not say which token it is, with how many decimals: {error}"
+        raise WrongContract(sentence, address=token) from error
 
 
 async def _step(connection: Connection, salt: bytes, name: str, *arguments: str | int) -> Step:

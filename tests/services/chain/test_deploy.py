@@ -16,6 +16,7 @@ from waypost.chain.embedded import FUNDED_KEYS, EmbeddedChain, genesis
 from waypost.chain.manifest import Manifest
 from waypost.chain.presets import LOCAL, MAINNET, PRESETS, TESTNET, preset
 from waypost.chain.registry import Registry
+from waypost.chain.token import Token
 from waypost.chain.transactions import Sender
 from waypost.errors import (
     DeploymentMismatch,
@@ -141,6 +142,45 @@ async def test_a_token_of_ones_own(connection: Connection, sender: Sender, manif
         await plan(connection, TESTNET, STRANGER)
     with pytest.raises(InvalidConfig, match="mainnet preset needs the address of an existing token"):
         await plan(connection, MAINNET)
+
+
+async def test_a_plan_says_what_it_fixes_in_the_tokens_own_units(
+    connection: Connection, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = await plan(connection, replace(MAINNET, min_stake=10_000_500_000), manifest.token)
+    assert f"  Token {manifest.token}: DUSD with 6 decimals" in found.lines()
+    limits = "  Minimum stake 10,000.5 DUSD, unbonding 40 d, close delays 36 h to 90 d"
+    assert limits in found.lines()
+    assert found.to_json()["minStakeShown"] == "10,000.5 DUSD"
+    assert (await plan(connection, LOCAL)).to_json()["minStakeShown"] == "10 DUSD"
+
+    async def evil(_: Token) -> str:
+        return "USDC\x1b[2J\n" + "C" * 100
+
+    monkeypatch.setattr(Token, "symbol", evil)
+    (line,) = [each for each in (await plan(connection, LOCAL, manifest.token)).lines() if "Token" in each]
+    assert line.isprintable()
+    assert len(line) < 120
+
+
+async def test_a_token_with_other_decimals_is_not_for_a_bundled_preset(
+    connection: Connection, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def eighteen(_: Token) -> int:
+        return 18
+
+    monkeypatch.setattr(Token, "decimals", eighteen)
+    words = r"would be 0\.000000001 DUSD\. .*token_decimals = 18.*--network-file"
+    with pytest.raises(InvalidConfig, match=words):
+        await plan(connection, MAINNET, manifest.token)
+    own = replace(MAINNET, name="mine", token_decimals=18, min_stake=1000 * 10**18)
+    assert (await plan(connection, own, manifest.token)).to_json()["minStakeShown"] == "1,000 DUSD"
+
+
+async def test_a_token_that_is_none(connection: Connection, manifest: Manifest) -> None:
+    for address in (manifest.channels, proxy.ADDRESS):
+        with pytest.raises(WrongContract, match="does not say which token it is"):
+            await plan(connection, TESTNET, address)
 
 
 async def test_the_local_preset_stays_on_development_chains(chain: EmbeddedChain, endpoint: Endpoint) -> None:
