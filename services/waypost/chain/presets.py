@@ -73,6 +73,8 @@ def parse(name: str, text: str) -> Preset:
     least_where_public = {
         "min_close_delay": PUBLIC_WINDOW,
         "unbonding": LONGEST_PROMISE,
+        "min_stake": 1,
+        "confirmations": 1,
     }
     for setting, least in least_where_public.items() if preset.public else ():
         given = getattr(preset, setting)
