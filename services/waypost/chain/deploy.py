@@ -78,7 +78,7 @@ class Plan:
         delays = f"{span(preset.min_close_delay)} to {span(preset.max_close_delay)}"
         return [
             f"Chain {self.chain_id}, preset {preset.name}",
-            f"  Token {self.token}: {unit.symbol} with {unit.decimals} decimals",
+            f"  Token {self.token}: {unit.words}",
             f"  Minimum stake {unit.grouped(preset.min_stake)}, unbonding {span(preset.unbonding)},"
             f" close delays {delays}",
             *(f"  {step.name:<16} {step.address}  {step.state}" for step in self.steps),

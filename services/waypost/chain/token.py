@@ -59,6 +59,11 @@ class Unit:
         symbol = "".join(each if each.isprintable() else "?" for each in (await token.symbol())[:32])
         return cls(symbol, await token.decimals())
 
+    @property
+    def words(self) -> str:
+        """ "DUSD with 6 decimals"."""
+        return f"{self.symbol} with {self.decimals} decimals"
+
     def show(self, amount: int) -> str:
         """ "2500.5 DUSD": exact, without trailing zeros."""
         return f"{plain(amount, self.decimals)} {self.symbol}"
