@@ -133,6 +133,23 @@ async def test_a_record_of_a_chain_that_started_anew(deployment: Deployment) -> 
             await require_complete(connection, deployment)
 
 
+async def test_two_at_once(connection: Connection, deployment: Deployment) -> None:
+    """The second is refused before it sends anything; the lock goes with the process, even by kill -9."""
+    await ask(deployment.url, "evm_setIntervalMining", 0)
+    first = await deployment.start()
+    await until(lambda: deployment.record.exists() and bool(deployment.raws))
+    second = await deployment.start()
+    said, _ = await second.communicate()
+    assert second.returncode == 1
+    assert f"error[data_in_use]: Another deployment of {deployment.path} is running" in said.decode()
+    assert len(deployment.raws) == 1
+    first.kill()
+    await first.communicate()
+    await ask(deployment.url, "evm_setIntervalMining", 2)
+    await deployment.finish()
+    await require_complete(connection, deployment)
+
+
 async def test_a_record_of_another_deployment(connection: Connection, deployment: Deployment) -> None:
     await deployment.kill_at_next_transaction(arrives=False)
     recorded = deployment.record.read_text()

@@ -12,7 +12,7 @@ from waypost.chain.amounts import ether, plain, span
 from waypost.chain.artifacts import Artifact
 from waypost.chain.confirming import confirmed, drain, found_again, pace
 from waypost.chain.connection import Call, Connection
-from waypost.chain.creations import Creations, Progress
+from waypost.chain.creations import Creations, Progress, alone
 from waypost.chain.deployer import Bid
 from waypost.chain.manifest import Deployment, Manifest
 from waypost.chain.presets import Preset
@@ -178,15 +178,16 @@ async def carry_out(plan: Plan, sender: Sender, path: Path, progress: Progress |
     """Executes a plan and writes the manifest to `path`. What is sent is recorded beside it before, and the
     record is removed when the manifest is complete.
 
-    Raises InvalidConfig if one of the files cannot be written, or is another deployment's; else as `execute`.
+    Raises DataInUse while another process does that, InvalidConfig if one of the files cannot be written, or
+    is another deployment's; else as `execute`.
     """
-    addresses = {step.address for step in plan.steps} | {proxy.ADDRESS}
-    creations = Creations.beside(path, plan.chain_id, sender.address, addresses)
-    previous = _previous(path)
-    made = await execute(plan, sender, progress, previous, creations)
-    made.save(path)
-    creations.discard()
-    return made
+    with alone(path):
+        addresses = {step.address for step in plan.steps} | {proxy.ADDRESS}
+        creations = Creations.beside(path, plan.chain_id, sender.address, addresses)
+        made = await execute(plan, sender, progress, _previous(path), creations)
+        made.save(path)
+        creations.discard()
+        return made
 
 
 def _previous(path: Path) -> Manifest | None:

@@ -1,6 +1,7 @@
 """Deployment: the same addresses everywhere, resumable, and nothing is taken for what it is not."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from tests.services.chain.endpoint import Endpoint, Fault
 from waypost.chain import artifacts, proxy
 from waypost.chain.channels import Channels
 from waypost.chain.connection import Call, Connection, connect
-from waypost.chain.deploy import PROXY, execute, plan, verify
+from waypost.chain.creations import alone
+from waypost.chain.deploy import PROXY, carry_out, execute, plan, verify
 from waypost.chain.deployer import Bid
 from waypost.chain.embedded import FUNDED_KEYS, EmbeddedChain, genesis
 from waypost.chain.manifest import Manifest
@@ -19,6 +21,7 @@ from waypost.chain.registry import Registry
 from waypost.chain.token import Token
 from waypost.chain.transactions import Sender
 from waypost.errors import (
+    DataInUse,
     DeploymentMismatch,
     DeploymentProxyMissing,
     InsufficientFunds,
@@ -224,6 +227,20 @@ async def test_a_plan_is_for_one_chain(connection: Connection, sender: Sender) -
     elsewhere = replace(await plan(connection, LOCAL), chain_id=1)
     with pytest.raises(WrongChain):
         await execute(elsewhere, sender)
+
+
+async def test_one_deployment_of_a_manifest_at_a_time(
+    connection: Connection, sender: Sender, tmp_path: Path
+) -> None:
+    path, found = tmp_path / "deployments" / "manifest.json", await plan(connection, LOCAL)
+    with alone(path), pytest.raises(DataInUse, match=f"Another deployment of {path} is running: run this again"):
+        await carry_out(found, sender, path)
+    assert (await connection.head()).number == 0
+    made = await carry_out(found, sender, path)
+    assert await carry_out(found, sender, path) == made == Manifest.load(path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidConfig, match="cannot be written"):
+        await carry_out(found, sender, tmp_path / "file" / "manifest.json")
 
 
 # ---- The proxy ----
