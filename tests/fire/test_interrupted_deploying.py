@@ -68,14 +68,17 @@ async def test_killed_at_every_transaction(connection: Connection, deployment: D
 
 
 async def test_killed_while_it_installs_the_proxy(connection: Connection, deployment: Deployment) -> None:
-    """Its installer is given money once, and then its own transaction, which anybody can send."""
+    """Its own transaction, which anybody can send, is tried first; then its installer is given money once."""
     await ask(deployment.url, "anvil_setCode", proxy.ADDRESS, "0x")
     await ask(deployment.url, "anvil_setNonce", proxy.ADDRESS, "0x0")
-    await deployment.kill_at_next_transaction(arrives=False)
+    await deployment.kill_at_next_transaction(arrives=True)
+    assert deployment.raws == [proxy.INSTALLATION]
+    assert not deployment.record.exists()
+    await deployment.kill_at_next_transaction(arrives=False, after=1)
+    assert [each.raw for each in deployment.recorded] == deployment.raws[1:]
     await deployment.kill_at_next_transaction(arrives=True)
     await deployment.kill_at_next_transaction(arrives=False)
-    assert deployment.raws[1] == proxy.INSTALLATION
-    assert [each.raw for each in deployment.recorded] == deployment.raws[:1]
+    assert [each.raw for each in deployment.recorded] == deployment.raws[1:]
     await deployment.finish()
     await require_complete(connection, deployment, nonces=4)
     assert await connection.code(proxy.ADDRESS) == proxy.CODE

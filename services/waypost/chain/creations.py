@@ -84,9 +84,7 @@ def alone(manifest: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            sentence = (
-                f"Another deployment of {manifest} is running: run this again when it is done."
-            )
+            sentence = f"Another deployment of {manifest} is running: run this again when it is done."
             raise DataInUse(sentence, path=str(manifest)) from None
         yield
 

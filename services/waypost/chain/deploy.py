@@ -1,16 +1,15 @@
 """Puts the contracts on a chain through the deterministic-deployment proxy: equal parameters, equal addresses
 everywhere. What is there already is checked and kept, so that an interrupted deployment goes on."""
 
-import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eth_typing import ChecksumAddress
 
-from waypost.chain import artifacts, fees, proxy
+from waypost.chain import artifacts, fees, installation, proxy
 from waypost.chain.amounts import ether, plain, span
 from waypost.chain.artifacts import Artifact
-from waypost.chain.confirming import confirmed, drain, found_again, pace
+from waypost.chain.confirming import confirmed, drain, found_again
 from waypost.chain.connection import Call, Connection
 from waypost.chain.creations import Creations, Progress, alone
 from waypost.chain.deployer import Bid
@@ -18,11 +17,10 @@ from waypost.chain.manifest import Deployment, Manifest
 from waypost.chain.presets import Preset
 from waypost.chain.registry import Registry
 from waypost.chain.token import DEV_DOLLAR, Token, Unit
-from waypost.chain.transactions import TIMEOUT, Sender, SignedTransaction
+from waypost.chain.transactions import Sender
 from waypost.errors import (
     JSON,
     DeploymentMismatch,
-    DeploymentProxyMissing,
     InvalidConfig,
     RpcFailed,
     TransactionReverted,
@@ -33,14 +31,15 @@ from waypost.protocol.signatures import keccak
 
 PROXY = "DeploymentProxy"
 AS_ASKED = Bid()
-FUNDING_GAS = 21_000 * 5 // 4
+FUNDING_GAS = 21_000
 REORGS = 3
 """How often a deployment is sent again after a reorg undid it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One contract to deploy. `gas` is an estimate, 0 if it is there already."""
+    """One contract to deploy. `gas` is an estimate, 0 if it is there already; `value` is what the proxy's
+    installer must be given for its own gas, in wei."""
 
     name: str
     address: ChecksumAddress
@@ -48,11 +47,15 @@ class Step:
     arguments: tuple[str | int, ...]
     already_there: bool
     gas: int
+    value: int = 0
 
     @property
     def state(self) -> str:
         """Whether it is there, in words."""
-        return "is there already" if self.already_there else f"about {self.gas:,} gas"
+        if self.already_there:
+            return "is there already"
+        given = f", and {ether(self.value)} for its installer" if self.value else ""
+        return f"about {self.gas:,} gas{given}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,7 @@ class Plan:
                     "address": step.address,
                     "alreadyThere": step.already_there,
                     "gas": step.gas,
+                    "valueWei": str(step.value),
                     "initCodeHash": "0x" + keccak(step.init_code).hex(),
                 }
                 for step in self.steps
@@ -151,8 +155,10 @@ async def plan(
         )
     steps: list[Step] = []
     if not await connection.code(proxy.ADDRESS):
-        gas = proxy.INSTALLATION_COST // 10**11
-        steps.append(Step(PROXY, proxy.ADDRESS, b"", (), already_there=False, gas=gas))
+        await installation.require_possible(connection)
+        value = await installation.missing(connection)
+        gas = FUNDING_GAS if value else 0
+        steps.append(Step(PROXY, proxy.ADDRESS, b"", (), already_there=False, gas=gas, value=value))
     if token is None:
         steps.append(await _step(connection, salt, "DevDollar"))
         token = steps[-1].address
@@ -169,9 +175,7 @@ async def plan(
 
 def _cost(step: Step, price: int) -> int:
     """What the deployer needs for a step, in wei: `Sender` reserves a quarter more gas than is estimated."""
-    if step.name == PROXY:
-        return proxy.INSTALLATION_COST + FUNDING_GAS * price
-    return step.gas * 5 // 4 * price
+    return step.value + step.gas * 5 // 4 * price
 
 
 async def carry_out(plan: Plan, sender: Sender, path: Path, progress: Progress | None = None) -> Manifest:
@@ -218,7 +222,7 @@ async def execute(
         known, contracts = contracts, {}
         for step in plan.steps:
             if step.name == PROXY:
-                await _install_proxy(sender, creations)
+                await installation.install(sender, creations.persist(PROXY, proxy.ADDRESS))
             else:
                 contracts[step.name] = await _deploy(sender, creations, step, plan.salt, known.get(step.name))
             tell(f"{step.name} is at {step.address}")
@@ -283,27 +287,6 @@ async def _estimate(connection: Connection, call: Call, artifact: Artifact) -> i
     except (TransactionReverted, RpcFailed):
         # Not possible before an earlier step was carried out: what creating so much code costs at most.
         return 120_000 + 16 * len(call.data) + 215 * len(artifact.deployed_bytecode)
-
-
-async def _install_proxy(sender: Sender, creations: Creations) -> None:
-    connection = sender.connection
-    if await connection.code(proxy.ADDRESS):
-        return
-    missing = proxy.INSTALLATION_COST - await connection.balance(proxy.INSTALLER)
-    if missing > 0:
-        funding = Call(proxy.INSTALLER, b"", missing, "Funding the deployment proxy")
-        await sender.send(funding, persist=creations.persist(PROXY, proxy.ADDRESS))
-    transaction = SignedTransaction(keccak(proxy.INSTALLATION), proxy.INSTALLATION, 0)
-    pause = await pace(connection)
-    try:
-        await sender.broadcast(transaction)
-        async with asyncio.timeout(TIMEOUT):
-            while not await connection.code(proxy.ADDRESS):  # noqa: ASYNC110
-                await asyncio.sleep(pause)
-    except (RpcFailed, TimeoutError) as error:
-        # Many chains refuse transactions without a chain id, or ask for more gas than this one has.
-        sentence = f"The chain has no deployment proxy, and does not take its transaction: {error}"
-        raise DeploymentProxyMissing(sentence, address=proxy.ADDRESS) from error
 
 
 async def _deploy(
