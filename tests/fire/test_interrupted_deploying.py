@@ -68,14 +68,17 @@ async def test_killed_at_every_transaction(connection: Connection, deployment: D
 
 
 async def test_killed_while_it_installs_the_proxy(connection: Connection, deployment: Deployment) -> None:
-    """Its installer is given money once, and then its own transaction, which anybody can send."""
+    """Its own transaction, which anybody can send, is tried first; then its installer is given money once."""
     await ask(deployment.url, "anvil_setCode", proxy.ADDRESS, "0x")
     await ask(deployment.url, "anvil_setNonce", proxy.ADDRESS, "0x0")
-    await deployment.kill_at_next_transaction(arrives=False)
+    await deployment.kill_at_next_transaction(arrives=True)
+    assert deployment.raws == [proxy.INSTALLATION]
+    assert not deployment.record.exists()
+    await deployment.kill_at_next_transaction(arrives=False, after=1)
+    assert [each.raw for each in deployment.recorded] == deployment.raws[1:]
     await deployment.kill_at_next_transaction(arrives=True)
     await deployment.kill_at_next_transaction(arrives=False)
-    assert deployment.raws[1] == proxy.INSTALLATION
-    assert [each.raw for each in deployment.recorded] == deployment.raws[:1]
+    assert [each.raw for each in deployment.recorded] == deployment.raws[1:]
     await deployment.finish()
     await require_complete(connection, deployment, nonces=4)
     assert await connection.code(proxy.ADDRESS) == proxy.CODE
@@ -131,6 +134,23 @@ async def test_a_record_of_a_chain_that_started_anew(deployment: Deployment) -> 
         assert f"0x{first.hash.hex()} came to nothing: the account's next nonce is 0" in said
         async with await connect(other) as connection:
             await require_complete(connection, deployment)
+
+
+async def test_two_at_once(connection: Connection, deployment: Deployment) -> None:
+    """The second is refused before it sends anything; the lock goes with the process, even by kill -9."""
+    await ask(deployment.url, "evm_setIntervalMining", 0)
+    first = await deployment.start()
+    await until(lambda: deployment.record.exists() and bool(deployment.raws))
+    second = await deployment.start()
+    said, _ = await second.communicate()
+    assert second.returncode == 1
+    assert f"error[data_in_use]: Another deployment of {deployment.path} is running" in said.decode()
+    assert len(deployment.raws) == 1
+    first.kill()
+    await first.communicate()
+    await ask(deployment.url, "evm_setIntervalMining", 2)
+    await deployment.finish()
+    await require_complete(connection, deployment)
 
 
 async def test_a_record_of_another_deployment(connection: Connection, deployment: Deployment) -> None:

@@ -132,6 +132,11 @@ class Connection:
         """The gas that a call needs now. Raises TransactionReverted."""
         return await self._execute(call, answers.quantity, "eth_estimateGas", _parameters(call, sender))
 
+    async def estimate_creation(self, creator: ChecksumAddress, init_code: bytes) -> int:
+        """The gas that a transaction which creates a contract needs now."""
+        parameters = {"from": str(creator), "data": _hex(init_code)}
+        return await self.request(answers.quantity, "eth_estimateGas", parameters)
+
     # ---- Transactions ----
 
     async def receipt(self, transaction: bytes) -> TransactionReceipt | None:

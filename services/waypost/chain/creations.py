@@ -1,9 +1,10 @@
 """What a deployment sends, written down before it is broadcast: one that was interrupted, even by kill -9,
-goes on with the very transactions that it sent, and creates nothing twice."""
+goes on with the very transactions that it sent, and creates nothing twice. One at a time."""
 
+import fcntl
 import json
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -16,6 +17,7 @@ from waypost.chain.connection import Connection
 from waypost.chain.transactions import ATTEMPTS, Persist, Sender, SignedTransaction
 from waypost.errors import (
     JSON,
+    DataInUse,
     InvalidConfig,
     ProtocolError,
     RpcFailed,
@@ -28,6 +30,8 @@ from waypost.protocol.fields import Fields
 
 SUFFIX = ".pending"
 """The record of `31337.json` is `31337.json.pending`, beside it."""
+LOCK = ".lock"
+"""And this the file that is locked while one deployment works on both; it stays, empty."""
 
 Progress = Callable[[str], None]
 """Is told in words what is happening."""
@@ -62,6 +66,27 @@ class Sent:
         fields = Fields(value, ProtocolError)
         raw = bytes.fromhex(fields.text("raw").removeprefix("0x"))
         return cls(fields.text("name"), fields.address("address"), SignedTransaction.from_raw(raw))
+
+
+@contextmanager
+def alone(manifest: Path) -> Iterator[None]:
+    """Keeps every other deployment away from a manifest and its record, until the end or the process's death.
+
+    Raises DataInUse if one is running, InvalidConfig if the lock's file cannot be made.
+    """
+    path = manifest.with_name(manifest.name + LOCK)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = path.open("ab")
+    except OSError as error:
+        raise InvalidConfig(f"{path} cannot be written: {error.strerror}.", path=str(path)) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sentence = f"Another deployment of {manifest} is running: run this again when it is done."
+            raise DataInUse(sentence, path=str(manifest)) from None
+        yield
 
 
 class Creations:

@@ -1,46 +1,47 @@
 """Puts the contracts on a chain through the deterministic-deployment proxy: equal parameters, equal addresses
 everywhere. What is there already is checked and kept, so that an interrupted deployment goes on."""
 
-import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eth_typing import ChecksumAddress
 
-from waypost.chain import artifacts, fees, proxy
-from waypost.chain.amounts import ether, plain
+from waypost.chain import artifacts, fees, installation, proxy
+from waypost.chain.amounts import ether, plain, span
 from waypost.chain.artifacts import Artifact
-from waypost.chain.confirming import confirmed, drain, found_again, pace
+from waypost.chain.confirming import confirmed, drain, found_again
 from waypost.chain.connection import Call, Connection
-from waypost.chain.creations import Creations, Progress
+from waypost.chain.creations import Creations, Progress, alone
 from waypost.chain.deployer import Bid
 from waypost.chain.manifest import Deployment, Manifest
+from waypost.chain.membership import Membership
 from waypost.chain.presets import Preset
 from waypost.chain.registry import Registry
-from waypost.chain.transactions import TIMEOUT, Sender, SignedTransaction
+from waypost.chain.token import DEV_DOLLAR, Token, Unit
+from waypost.chain.transactions import Sender
 from waypost.errors import (
     JSON,
     DeploymentMismatch,
-    DeploymentProxyMissing,
     InvalidConfig,
     RpcFailed,
     TransactionReverted,
     WrongChain,
     WrongContract,
 )
+from waypost.protocol.rln import DEPTH
 from waypost.protocol.signatures import keccak
 
 PROXY = "DeploymentProxy"
 AS_ASKED = Bid()
-DEVELOPMENT_CHAINS = (1337, 31337)
-FUNDING_GAS = 21_000 * 5 // 4
+FUNDING_GAS = 21_000
 REORGS = 3
 """How often a deployment is sent again after a reorg undid it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One contract to deploy. `gas` is an estimate, 0 if it is there already."""
+    """One contract to deploy. `gas` is an estimate, 0 if it is there already; `value` is what the proxy's
+    installer must be given for its own gas, in wei."""
 
     name: str
     address: ChecksumAddress
@@ -48,11 +49,15 @@ class Step:
     arguments: tuple[str | int, ...]
     already_there: bool
     gas: int
+    value: int = 0
 
     @property
     def state(self) -> str:
         """Whether it is there, in words."""
-        return "is there already" if self.already_there else f"about {self.gas:,} gas"
+        if self.already_there:
+            return "is there already"
+        given = f", and {ether(self.value)} for its installer" if self.value else ""
+        return f"about {self.gas:,} gas{given}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class Plan:
     chain_id: int
     preset: Preset
     token: ChecksumAddress
+    unit: Unit
     salt: bytes
     steps: tuple[Step, ...]
     cost: int
@@ -73,8 +79,16 @@ class Plan:
         """For people."""
         gas = sum(step.gas for step in self.steps)
         price, tip = plain(self.gas_price, 9), plain(self.tip, 9)
+        preset, unit = self.preset, self.unit
+        delays = f"{span(preset.min_close_delay)} to {span(preset.max_close_delay)}"
         return [
-            f"Chain {self.chain_id}, preset {self.preset.name}, token {self.token}",
+            f"Chain {self.chain_id}, preset {preset.name}",
+            f"  Token {self.token}: {unit.words}",
+            f"  Minimum stake {unit.grouped(preset.min_stake)}, unbonding {span(preset.unbonding)},"
+            f" close delays {delays}",
+            f"  Members stake {unit.grouped(preset.member_stake_per_rate)} and pay"
+            f" {unit.grouped(preset.member_fee_per_rate)} in {span(preset.member_period)} for each message of"
+            f" an epoch; window {span(preset.member_window)}",
             *(f"  {step.name:<16} {step.address}  {step.state}" for step in self.steps),
             f"  {gas:,} gas at {price} gwei, of which {tip} is priority fee",
             f"  At most {ether(self.cost)}: so much gas and a quarter more",
@@ -86,6 +100,17 @@ class Plan:
             "chainId": self.chain_id,
             "preset": self.preset.name,
             "token": self.token,
+            "tokenSymbol": self.unit.symbol,
+            "tokenDecimals": self.unit.decimals,
+            "minStake": str(self.preset.min_stake),
+            "minStakeShown": self.unit.grouped(self.preset.min_stake),
+            "minCloseDelaySeconds": self.preset.min_close_delay,
+            "maxCloseDelaySeconds": self.preset.max_close_delay,
+            "unbondingSeconds": self.preset.unbonding,
+            "memberPeriodSeconds": self.preset.member_period,
+            "memberWindowSeconds": self.preset.member_window,
+            "memberStakePerRate": str(self.preset.member_stake_per_rate),
+            "memberFeePerRate": str(self.preset.member_fee_per_rate),
             "costWei": str(self.cost),
             "gasPriceWei": str(self.gas_price),
             "priorityFeeWei": str(self.tip),
@@ -95,6 +120,7 @@ class Plan:
                     "address": step.address,
                     "alreadyThere": step.already_there,
                     "gas": step.gas,
+                    "valueWei": str(step.value),
                     "initCodeHash": "0x" + keccak(step.init_code).hex(),
                 }
                 for step in self.steps
@@ -116,7 +142,7 @@ async def plan(
     """
     if preset.chain_id is not None:
         _require_chain(connection, preset.chain_id)
-    elif not preset.public and connection.chain_id not in DEVELOPMENT_CHAINS:
+    elif not preset.suits(connection.chain_id):
         raise InvalidConfig(
             f"The {preset.name} preset is for development: nobody could react in time on chain"
             f" {connection.chain_id}. Name another one, or a network file that pins this chain.",
@@ -126,42 +152,58 @@ async def plan(
         raise InvalidConfig(f"The {preset.name} preset needs the address of an existing token.")
     if token is not None and not await connection.code(token):
         raise WrongContract(f"There is no contract at the token's address {token}.", address=token)
+    unit = DEV_DOLLAR if token is None else await _unit(connection, token)
+    if unit.decimals != preset.token_decimals:
+        raise InvalidConfig(
+            f"{preset.name} is for tokens with {preset.token_decimals} decimals, and {unit.symbol} has"
+            f" {unit.decimals}: the minimum stake would be {unit.grouped(preset.min_stake)}. Copy its network"
+            f" file (see docs/deploying.md), set token_decimals = {unit.decimals} and min_stake there, and"
+            " give it with --network-file (WAYPOST_NETWORK_FILE for Brownie).",
+            decimals=unit.decimals,
+            expected=preset.token_decimals,
+        )
     steps: list[Step] = []
     if not await connection.code(proxy.ADDRESS):
-        gas = proxy.INSTALLATION_COST // 10**11
-        steps.append(Step(PROXY, proxy.ADDRESS, b"", (), already_there=False, gas=gas))
+        await installation.require_possible(connection)
+        value = await installation.missing(connection)
+        gas = FUNDING_GAS if value else 0
+        steps.append(Step(PROXY, proxy.ADDRESS, b"", (), already_there=False, gas=gas, value=value))
     if token is None:
         steps.append(await _step(connection, salt, "DevDollar"))
         token = steps[-1].address
     delays = preset.min_close_delay, preset.max_close_delay
     steps.append(await _step(connection, salt, "Channels", *delays))
     steps.append(await _step(connection, salt, "NodeRegistry", token, preset.min_stake, preset.unbonding))
+    terms = preset.member_period, preset.member_window
+    prices = preset.member_stake_per_rate, preset.member_fee_per_rate
+    steps.append(await _step(connection, salt, "RlnMembership", token, DEPTH, *terms, *prices))
     offer = bid.within(await fees.ask(connection))
     price = offer.limit if bid.max_fee is None else min(offer.limit, bid.max_fee)
     cost = sum(_cost(step, price) for step in steps)
-    return Plan(connection.chain_id, preset, token, salt, tuple(steps), cost, price, min(offer.tip, price))
+    return Plan(
+        connection.chain_id, preset, token, unit, salt, tuple(steps), cost, price, min(offer.tip, price)
+    )
 
 
 def _cost(step: Step, price: int) -> int:
     """What the deployer needs for a step, in wei: `Sender` reserves a quarter more gas than is estimated."""
-    if step.name == PROXY:
-        return proxy.INSTALLATION_COST + FUNDING_GAS * price
-    return step.gas * 5 // 4 * price
+    return step.value + step.gas * 5 // 4 * price
 
 
 async def carry_out(plan: Plan, sender: Sender, path: Path, progress: Progress | None = None) -> Manifest:
     """Executes a plan and writes the manifest to `path`. What is sent is recorded beside it before, and the
     record is removed when the manifest is complete.
 
-    Raises InvalidConfig if one of the files cannot be written, or is another deployment's; else as `execute`.
+    Raises DataInUse while another process does that, InvalidConfig if one of the files cannot be written, or
+    is another deployment's; else as `execute`.
     """
-    addresses = {step.address for step in plan.steps} | {proxy.ADDRESS}
-    creations = Creations.beside(path, plan.chain_id, sender.address, addresses)
-    previous = _previous(path)
-    made = await execute(plan, sender, progress, previous, creations)
-    made.save(path)
-    creations.discard()
-    return made
+    with alone(path):
+        addresses = {step.address for step in plan.steps} | {proxy.ADDRESS}
+        creations = Creations.beside(path, plan.chain_id, sender.address, addresses)
+        made = await execute(plan, sender, progress, _previous(path), creations)
+        made.save(path)
+        creations.discard()
+        return made
 
 
 def _previous(path: Path) -> Manifest | None:
@@ -192,7 +234,7 @@ async def execute(
         known, contracts = contracts, {}
         for step in plan.steps:
             if step.name == PROXY:
-                await _install_proxy(sender, creations)
+                await installation.install(sender, creations.persist(PROXY, proxy.ADDRESS))
             else:
                 contracts[step.name] = await _deploy(sender, creations, step, plan.salt, known.get(step.name))
             tell(f"{step.name} is at {step.address}")
@@ -226,10 +268,22 @@ async def verify(connection: Connection, manifest: Manifest) -> None:
             raise DeploymentMismatch(f"{name} was deployed by another version of Waypost.", contract=name)
     if not await connection.code(manifest.token):
         raise WrongContract(f"There is no contract at the token's address {manifest.token}.")
-    staked = await Registry(connection, manifest.registry).token()
-    if staked != manifest.token:
-        sentence = f"The registry takes {staked} as stake, the manifest says {manifest.token}."
-        raise DeploymentMismatch(sentence, given=manifest.token, expected=staked)
+    takers: dict[str, Registry | Membership] = {"registry": Registry(connection, manifest.registry)}
+    if manifest.membership is not None:
+        takers["membership contract"] = Membership(connection, manifest.membership)
+    for name, contract in takers.items():
+        staked = await contract.token()
+        if staked != manifest.token:
+            sentence = f"The {name} takes {staked} as stake, the manifest says {manifest.token}."
+            raise DeploymentMismatch(sentence, given=manifest.token, expected=staked)
+
+
+async def _unit(connection: Connection, token: ChecksumAddress) -> Unit:
+    try:
+        return await Unit.of(Token(connection, token))
+    except (TransactionReverted, WrongContract, RpcFailed) as error:
+        sentence = f"The contract at {token} does not say which token it is, with how many decimals: {error}"
+        raise WrongContract(sentence, address=token) from error
 
 
 async def _step(connection: Connection, salt: bytes, name: str, *arguments: str | int) -> Step:
@@ -249,27 +303,6 @@ async def _estimate(connection: Connection, call: Call, artifact: Artifact) -> i
     except (TransactionReverted, RpcFailed):
         # Not possible before an earlier step was carried out: what creating so much code costs at most.
         return 120_000 + 16 * len(call.data) + 215 * len(artifact.deployed_bytecode)
-
-
-async def _install_proxy(sender: Sender, creations: Creations) -> None:
-    connection = sender.connection
-    if await connection.code(proxy.ADDRESS):
-        return
-    missing = proxy.INSTALLATION_COST - await connection.balance(proxy.INSTALLER)
-    if missing > 0:
-        funding = Call(proxy.INSTALLER, b"", missing, "Funding the deployment proxy")
-        await sender.send(funding, persist=creations.persist(PROXY, proxy.ADDRESS))
-    transaction = SignedTransaction(keccak(proxy.INSTALLATION), proxy.INSTALLATION, 0)
-    pause = await pace(connection)
-    try:
-        await sender.broadcast(transaction)
-        async with asyncio.timeout(TIMEOUT):
-            while not await connection.code(proxy.ADDRESS):  # noqa: ASYNC110
-                await asyncio.sleep(pause)
-    except (RpcFailed, TimeoutError) as error:
-        # Many chains refuse transactions without a chain id, or ask for more gas than this one has.
-        sentence = f"The chain has no deployment proxy, and does not take its transaction: {error}"
-        raise DeploymentProxyMissing(sentence, address=proxy.ADDRESS) from error
 
 
 async def _deploy(

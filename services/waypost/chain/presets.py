@@ -16,25 +16,41 @@ PUBLIC_WINDOW = 36 * HOUR
 """On a public network nobody has to react faster: a rollup's sequencer may be down."""
 LONGEST_PROMISE = 35 * DAY
 """So long must stake stay slashable: a pledge of 30 days, its grace, and the windows of a demand."""
-LIMITS = {"close delay": 90 * DAY, "unbonding": 365 * DAY}
+MAX_CONFIRMATIONS = 1000
+DEVELOPMENT_CHAINS = (1337, 31337)
+LIMITS = {"close delay": 90 * DAY, "unbonding": 365 * DAY, "membership": 365 * DAY}
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Times are in seconds, `min_stake` in the stake token's base units, `confirmations` in blocks
-    on top of the one that holds a transaction (0: the head counts)."""
+    """Times are in seconds, amounts in base units of a token with `token_decimals`, `confirmations` in blocks
+    on top of the one that holds a transaction (0: the head counts).
+
+    What begins with `member_` is RlnMembership's: stake and fee are per message that a member may send in an
+    epoch, the fee for a `period`; for the `window` after it left, a member can be slashed."""
 
     name: str
     min_close_delay: int
     max_close_delay: int
     min_stake: int
     unbonding: int
+    member_period: int
+    member_window: int
+    member_stake_per_rate: int
+    member_fee_per_rate: int
+    token_decimals: int
     confirmations: int
     brings_token: bool
     """Whether a deployment without a token deploys DevDollar, the token that anybody can mint."""
     public: bool = False
     chain_id: int | None = None
     """The only chain that it is for, if there is one."""
+
+    def suits(self, chain_id: int) -> bool:
+        """Whether it may be used there: development presets only where nothing is at stake."""
+        if self.chain_id is not None:
+            return self.chain_id == chain_id
+        return self.public or chain_id in DEVELOPMENT_CHAINS
 
 
 def parse(name: str, text: str) -> Preset:
@@ -44,33 +60,39 @@ def parse(name: str, text: str) -> Preset:
     except tomllib.TOMLDecodeError as error:
         raise InvalidConfig(f"The network file {name} is no TOML: {error}.") from None
     top = _Table(name, "", document)
-    channels, registry = top.table("channels"), top.table("registry")
+    channels, registry, membership = (top.table(name) for name in ("channels", "registry", "membership"))
     preset = Preset(
         name=name,
         min_close_delay=channels.integer("min_close_delay", 1, LIMITS["close delay"]),
         max_close_delay=channels.integer("max_close_delay", 1, LIMITS["close delay"]),
         min_stake=registry.integer("min_stake", 0, 2**96 - 1),
         unbonding=registry.integer("unbonding", 1, LIMITS["unbonding"]),
-        confirmations=top.integer("confirmations", 0, 1000),
+        member_period=membership.integer("period", 1, LIMITS["membership"]),
+        member_window=membership.integer("window", 1, LIMITS["membership"]),
+        member_stake_per_rate=membership.integer("stake_per_rate", 1, 2**80 - 1),
+        member_fee_per_rate=membership.integer("fee_per_rate", 0, 2**80 - 1),
+        token_decimals=top.integer("token_decimals", 0, 36),
+        confirmations=top.integer("confirmations", 0, MAX_CONFIRMATIONS),
         brings_token=top.flag("brings_token"),
         public=top.flag("public"),
         chain_id=top.integer("chain_id", 1, 2**53) if "chain_id" in document else None,
     )
-    for table in (top, channels, registry):
+    for table in (top, channels, registry, membership):
         table.require_no_more()
     if preset.min_close_delay > preset.max_close_delay:
         raise InvalidConfig(f"In {name}, min_close_delay is longer than max_close_delay.")
-    windows = (
-        ("min_close_delay", preset.min_close_delay, PUBLIC_WINDOW),
-        ("unbonding", preset.unbonding, LONGEST_PROMISE),
-    )
-    for window, seconds, least in windows if preset.public else ():
-        if seconds < least:
-            raise InvalidConfig(
-                f"{name} is public: {window} is {seconds} s, and at least {least} s are needed.",
-                given=seconds,
-                minimum=least,
-            )
+    least_where_public = {
+        "min_close_delay": PUBLIC_WINDOW,
+        "unbonding": LONGEST_PROMISE,
+        "member_window": PUBLIC_WINDOW,
+        "min_stake": 1,
+        "confirmations": 1,
+    }
+    for setting, least in least_where_public.items() if preset.public else ():
+        given = getattr(preset, setting)
+        if given < least:
+            sentence = f"{name} is public: {setting} is {given}, and at least {least} is needed."
+            raise InvalidConfig(sentence, given=given, minimum=least)
     return preset
 
 

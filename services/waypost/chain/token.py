@@ -2,9 +2,11 @@
 Amounts are base units."""
 
 from dataclasses import dataclass
+from typing import Self
 
 from eth_typing import ChecksumAddress
 
+from waypost.chain.amounts import grouped, plain
 from waypost.chain.connection import Call
 from waypost.chain.contract import Contract
 from waypost.errors import ChainError, RpcUnreachable
@@ -40,6 +42,39 @@ class Permit:
         """`Permit(value, deadline, v, r, s)`."""
         return self.value, self.deadline, self.v, self.r, self.s
 
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A token's name and decimals."""
+
+    symbol: str
+    decimals: int
+
+    @classmethod
+    async def of(cls, token: "Token") -> Self:
+        """What the token says of itself, its symbol cut to what fits a line: anybody can write a token.
+
+        Raises TransactionReverted, WrongContract, RpcUnreachable, RpcFailed.
+        """
+        symbol = "".join(each if each.isprintable() else "?" for each in (await token.symbol())[:32])
+        return cls(symbol, await token.decimals())
+
+    @property
+    def words(self) -> str:
+        """ "DUSD with 6 decimals"."""
+        return f"{self.symbol} with {self.decimals} decimals"
+
+    def show(self, amount: int) -> str:
+        """ "2500.5 DUSD": exact, without trailing zeros."""
+        return f"{plain(amount, self.decimals)} {self.symbol}"
+
+    def grouped(self, amount: int) -> str:
+        """ "2,500.5 DUSD": the same for reading."""
+        return f"{grouped(amount, self.decimals)} {self.symbol}"
+
+
+DEV_DOLLAR = Unit("DUSD", 6)
+"""Of a DevDollar that is not deployed yet."""
 
 NO_PERMIT = Permit(0, 0, 0, bytes(32), bytes(32))
 

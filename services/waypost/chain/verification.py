@@ -1,8 +1,8 @@
-"""Whether what is on a chain is what this package was made from, and the bundle with which others can tell.
-The proxy derives addresses from init code (EIP-1014): the right address proves code and arguments."""
+"""Whether what is on a chain is what this package was made from, with the parameters of its network, and the
+bundle with which others can tell. The proxy derives addresses from init code (EIP-1014): the right address
+proves code and arguments."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,18 @@ from waypost import files
 from waypost.chain import artifacts, proxy
 from waypost.chain.connection import Connection
 from waypost.chain.manifest import Deployment, Manifest
-from waypost.errors import JSON, DeploymentMismatch, WrongChain
+from waypost.chain.parameters import Parameter, parameters
+from waypost.chain.presets import Preset
+from waypost.chain.token import Token, Unit
+from waypost.errors import (
+    JSON,
+    DeploymentMismatch,
+    RpcFailed,
+    TransactionReverted,
+    WrongChain,
+    WrongContract,
+)
+from waypost.protocol.fields import parse_address
 from waypost.protocol.signatures import keccak
 
 
@@ -51,6 +62,11 @@ class Verified:
         return "Code and constructor arguments are the artifact's."
 
     @property
+    def line(self) -> str:
+        """For people."""
+        return f"{'✓' if self.holds else '✗'} {self.name:<15} {self.address}  {self.sentence}"
+
+    @property
     def _statement_holds(self) -> bool:
         return self.stated_hash in (None, self.init_code_hash)
 
@@ -69,27 +85,84 @@ class Verified:
         }
 
 
-async def examine(connection: Connection, manifest: Manifest) -> list[Verified]:
-    """Every contract of the manifest. Raises WrongChain, DeploymentMismatch, RpcUnreachable, RpcFailed."""
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found of a manifest's contracts, and of the parameters that they were made with."""
+
+    chain_id: int
+    contracts: tuple[Verified, ...]
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether all contracts are ours, with the parameters of a network that is known."""
+        return not any(each.holds is False for each in self._all)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [each.line for each in self._all]
+
+    def to_json(self) -> dict[str, JSON]:
+        """For programs, and the bundle's report."""
+        return {
+            "holds": self.holds,
+            "chainId": self.chain_id,
+            "proxy": proxy.ADDRESS,
+            "contracts": [each.to_json() for each in self.contracts],
+            "parameters": [each.to_json() for each in self.parameters],
+        }
+
+    def require(self) -> None:
+        """Raises DeploymentMismatch with everything that does not hold."""
+        wrong = [" ".join(each.line[1:].split()) for each in self._all if each.holds is False]
+        if wrong:
+            raise DeploymentMismatch(
+                f"The manifest is not to be relied on: {'; '.join(wrong)}. `waypost verify` shows all of it."
+                " A network of one's own needs its network file, with --network-file.",
+                wrong=wrong,
+            )
+
+    @property
+    def _all(self) -> tuple[Verified | Parameter, ...]:
+        return *self.contracts, *self.parameters
+
+
+async def examine(connection: Connection, manifest: Manifest, network: Preset | None = None) -> Examination:
+    """Every contract and parameter of the manifest. Parameters are compared with `network`, or with the
+    bundled preset that the manifest names.
+
+    Raises WrongChain, DeploymentMismatch, RpcUnreachable, RpcFailed.
+    """
     if connection.chain_id != manifest.chain_id:
         sentence = f"{connection.host} serves chain {connection.chain_id}, not chain {manifest.chain_id}."
         raise WrongChain(sentence, given=connection.chain_id, expected=manifest.chain_id)
     if manifest.proxy != proxy.ADDRESS:
         sentence = f"The manifest's deployment proxy is {manifest.proxy}, and not {proxy.ADDRESS}."
         raise DeploymentMismatch(sentence, given=manifest.proxy, expected=proxy.ADDRESS)
-    return [
+    contracts = [
         _verified(name, entry, manifest.salt, await connection.code(entry.address))
         for name, entry in manifest.contracts.items()
     ]
+    unit = await _unit(connection, manifest)
+    return Examination(manifest.chain_id, tuple(contracts), tuple(parameters(manifest, unit, network)))
 
 
-def write_bundle(found: Sequence[Verified], chain_id: int, folder: Path) -> list[Path]:
+async def _unit(connection: Connection, manifest: Manifest) -> Unit | None:
+    """Of the token that the registry takes; None if there is none."""
+    token = parse_address(str(manifest.contracts["NodeRegistry"].constructor_arguments[0]))
+    try:
+        return await Unit.of(Token(connection, token)) if await connection.code(token) else None
+    except (TransactionReverted, WrongContract, RpcFailed):
+        return None
+
+
+def write_bundle(found: Examination, folder: Path) -> list[Path]:
     """Writes, for each contract, what block explorers ask for, and a report of what was compared.
 
     Returns the files. Raises InvalidConfig.
     """
     written = {}
-    for each in found:
+    for each in found.contracts:
         artifact, place = artifacts.load(each.name), folder / each.name
         written[place / "standard-input.json"] = artifacts.standard_input(each.name)
         written[place / "constructor-arguments.txt"] = artifact.encode_arguments(each.arguments).hex() + "\n"
@@ -97,16 +170,10 @@ def write_bundle(found: Sequence[Verified], chain_id: int, folder: Path) -> list
             "contract": f"{artifact.source}:{artifact.name}",
             "compiler": f"v{artifact.compiler}",
             "address": each.address,
-            "chainId": chain_id,
+            "chainId": found.chain_id,
         }
         written[place / "about.json"] = json.dumps(about, indent=2) + "\n"
-    report = {
-        "chainId": chain_id,
-        "proxy": proxy.ADDRESS,
-        "holds": all(each.holds for each in found),
-        "contracts": [each.to_json() for each in found],
-    }
-    written[folder / "report.json"] = json.dumps(report, indent=2) + "\n"
+    written[folder / "report.json"] = json.dumps(found.to_json(), indent=2) + "\n"
     for path, text in written.items():
         files.write(path, text, secret=False)
     return list(written)

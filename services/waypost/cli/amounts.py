@@ -3,25 +3,16 @@
 import re
 from dataclasses import dataclass
 
+from waypost.chain import token
 from waypost.chain.amounts import ether as ether
-from waypost.chain.amounts import plain
-from waypost.chain.token import Token
 from waypost.errors import AmountOutOfRange
 
 _NUMBER = re.compile(r"([0-9]{0,40})(?:\.([0-9]{0,40}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """A token's name and decimals."""
-
-    symbol: str
-    decimals: int
-
-    @classmethod
-    async def of(cls, token: Token) -> "Unit":
-        """What the token says of itself."""
-        return cls(await token.symbol(), await token.decimals())
+class Unit(token.Unit):
+    """A token's name and decimals, in which people type amounts."""
 
     def parse(self, text: str, name: str = "amount") -> int:
         """Base units of a text like "2.5". Raises AmountOutOfRange."""
@@ -34,7 +25,3 @@ class Unit:
                 given=text[:80],
             )
         return units
-
-    def show(self, amount: int) -> str:
-        """ "2.5 DUSD": exact, without trailing zeros."""
-        return f"{plain(amount, self.decimals)} {self.symbol}"

@@ -24,6 +24,7 @@ from waypost.cli.options import (
     Json,
     Keystore,
     ManifestPath,
+    NetworkFile,
     PasswordFile,
     RpcUrl,
     Yes,
@@ -47,9 +48,7 @@ def deploy(
     preset: Annotated[
         str, typer.Option(help="local (seconds), testnet or mainnet (days; mainnet needs --token).")
     ] = "local",
-    network_file: Annotated[
-        Path | None, typer.Option(help="A TOML file of your own instead; see docs/deploying.md.")
-    ] = None,
+    network_file: NetworkFile = None,
     token: Annotated[
         str | None, typer.Option(help="Token for stakes and payments.", show_default="a new Dev Dollar")
     ] = None,

@@ -33,6 +33,13 @@ ManifestPath = Annotated[
         show_default="HOME/deployments/CHAIN-ID.json",
     ),
 ]
+NetworkFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="A TOML file of your own instead of a bundled preset; see docs/deploying.md.",
+        show_default="the bundled preset",
+    ),
+]
 PasswordFile = Annotated[
     Path | None,
     typer.Option(

@@ -1,25 +1,32 @@
 """Deployment: the same addresses everywhere, resumable, and nothing is taken for what it is not."""
 
+import asyncio
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_account import Account
-from tests.services.chain.endpoint import Endpoint, Fault
+from tests.services.chain.endpoint import PASS, Endpoint, Fault
 
 from waypost.chain import artifacts, proxy
 from waypost.chain.channels import Channels
 from waypost.chain.connection import Call, Connection, connect
-from waypost.chain.deploy import PROXY, execute, plan, verify
+from waypost.chain.creations import alone
+from waypost.chain.deploy import PROXY, carry_out, execute, plan, verify
 from waypost.chain.deployer import Bid
 from waypost.chain.embedded import FUNDED_KEYS, EmbeddedChain, genesis
 from waypost.chain.manifest import Manifest
 from waypost.chain.presets import LOCAL, MAINNET, PRESETS, TESTNET, preset
 from waypost.chain.registry import Registry
+from waypost.chain.token import Token
 from waypost.chain.transactions import Sender
 from waypost.errors import (
+    DataInUse,
     DeploymentMismatch,
     DeploymentProxyMissing,
+    FeeTooHigh,
     InsufficientFunds,
     InvalidConfig,
     WrongChain,
@@ -143,6 +150,45 @@ async def test_a_token_of_ones_own(connection: Connection, sender: Sender, manif
         await plan(connection, MAINNET)
 
 
+async def test_a_plan_says_what_it_fixes_in_the_tokens_own_units(
+    connection: Connection, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = await plan(connection, replace(MAINNET, min_stake=10_000_500_000), manifest.token)
+    assert f"  Token {manifest.token}: DUSD with 6 decimals" in found.lines()
+    limits = "  Minimum stake 10,000.5 DUSD, unbonding 40 d, close delays 36 h to 90 d"
+    assert limits in found.lines()
+    assert found.to_json()["minStakeShown"] == "10,000.5 DUSD"
+    assert (await plan(connection, LOCAL)).to_json()["minStakeShown"] == "10 DUSD"
+
+    async def evil(_: Token) -> str:
+        return "USDC\x1b[2J\n" + "C" * 100
+
+    monkeypatch.setattr(Token, "symbol", evil)
+    (line,) = [each for each in (await plan(connection, LOCAL, manifest.token)).lines() if "Token" in each]
+    assert line.isprintable()
+    assert len(line) < 120
+
+
+async def test_a_token_with_other_decimals_is_not_for_a_bundled_preset(
+    connection: Connection, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def eighteen(_: Token) -> int:
+        return 18
+
+    monkeypatch.setattr(Token, "decimals", eighteen)
+    words = r"would be 0\.000000001 DUSD\. .*token_decimals = 18.*--network-file"
+    with pytest.raises(InvalidConfig, match=words):
+        await plan(connection, MAINNET, manifest.token)
+    own = replace(MAINNET, name="mine", token_decimals=18, min_stake=1000 * 10**18)
+    assert (await plan(connection, own, manifest.token)).to_json()["minStakeShown"] == "1,000 DUSD"
+
+
+async def test_a_token_that_is_none(connection: Connection, manifest: Manifest) -> None:
+    for address in (manifest.channels, proxy.ADDRESS):
+        with pytest.raises(WrongContract, match="does not say which token it is"):
+            await plan(connection, TESTNET, address)
+
+
 async def test_the_local_preset_stays_on_development_chains(chain: EmbeddedChain, endpoint: Endpoint) -> None:
     endpoint.behind = chain.url
     endpoint.answers["eth_chainId"] = lambda _: hex(1)
@@ -186,6 +232,20 @@ async def test_a_plan_is_for_one_chain(connection: Connection, sender: Sender) -
         await execute(elsewhere, sender)
 
 
+async def test_one_deployment_of_a_manifest_at_a_time(
+    connection: Connection, sender: Sender, tmp_path: Path
+) -> None:
+    path, found = tmp_path / "deployments" / "manifest.json", await plan(connection, LOCAL)
+    with alone(path), pytest.raises(DataInUse, match=f"Another deployment of {path} is running: run this"):
+        await carry_out(found, sender, path)
+    assert (await connection.head()).number == 0
+    made = await carry_out(found, sender, path)
+    assert await carry_out(found, sender, path) == made == Manifest.load(path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidConfig, match="cannot be written"):
+        await carry_out(found, sender, tmp_path / "file" / "manifest.json")
+
+
 # ---- The proxy ----
 
 
@@ -202,22 +262,78 @@ async def test_the_proxy_is_installed_where_it_is_missing(bare: None, chain: Emb
         await verify(connection, manifest)
 
 
-async def test_a_chain_that_does_not_take_the_proxy(
+async def test_what_the_proxys_installer_was_given_is_not_counted_again(
+    bare: None, connection: Connection, sender: Sender
+) -> None:
+    dear = await plan(connection, LOCAL)
+    await sender.send(Call(proxy.INSTALLER, b"", proxy.INSTALLATION_COST - 7))
+    nearly = await plan(connection, LOCAL)
+    assert (dear.steps[0].value, nearly.steps[0].value) == (proxy.INSTALLATION_COST, 7)
+    await sender.send(Call(proxy.INSTALLER, b"", 7))
+    funded = await plan(connection, LOCAL)
+    assert (funded.steps[0].gas, funded.steps[0].value) == (0, 0)
+    assert funded.cost < dear.cost - proxy.INSTALLATION_COST
+    assert "for its installer" in dear.steps[0].state
+    assert "for its installer" not in funded.steps[0].state
+    await execute(funded, sender)
+    assert await connection.nonce(sender.address) == 2 + 3  # no third gift
+    assert await connection.code(proxy.ADDRESS) == proxy.CODE
+
+
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        ("only replay-protected (EIP-155) transactions allowed over RPC", False),
+        ("intrinsic gas too low", False),
+        ("InsufficientFunds, Balance is 0 less than sending value + gas", True),
+        ("insufficient funds for gas * price + value: balance 0, tx cost 1", True),
+    ],
+)
+async def test_money_is_sent_only_where_the_proxys_transaction_is_taken(
+    bare: None, chain: EmbeddedChain, endpoint: Endpoint, words: str, taken: bool
+) -> None:
+    endpoint.behind = chain.url
+    refusals = [Fault(-32000, words)]
+
+    def answer(params: list[Any]) -> Any:
+        if refusals and params[0] == "0x" + proxy.INSTALLATION.hex():
+            raise refusals.pop() if taken else refusals[0]
+        return PASS
+
+    endpoint.answers["eth_sendRawTransaction"] = answer
+    async with await connect(endpoint.url) as connection:
+        sender = Sender(connection, FUNDED_KEYS[0])
+        if taken:
+            await execute(await plan(connection, LOCAL), sender)
+            assert await connection.code(proxy.ADDRESS) == proxy.CODE
+        else:
+            with pytest.raises(DeploymentProxyMissing, match=re.escape(words)):
+                await execute(await plan(connection, LOCAL), sender)
+            assert await connection.balance(proxy.INSTALLER) == 0
+            assert await connection.nonce(sender.address) == 0
+
+
+async def test_a_chain_on_which_the_proxys_transaction_can_never_work(
     bare: None, chain: EmbeddedChain, endpoint: Endpoint
 ) -> None:
     endpoint.behind = chain.url
-
-    def only_protected(params: list[Any]) -> Any:
-        if params[0] == "0x" + proxy.INSTALLATION.hex():
-            raise Fault(-32000, "only replay-protected (EIP-155) transactions allowed over RPC")
-        raise Fault(-32000, "already known")
-
-    async with await connect(chain.url) as direct:
-        await Sender(direct, FUNDED_KEYS[0]).send(Call(proxy.INSTALLER, b"", proxy.INSTALLATION_COST))
-    endpoint.answers["eth_sendRawTransaction"] = only_protected
     async with await connect(endpoint.url) as connection:
-        with pytest.raises(DeploymentProxyMissing, match="replay-protected"):
-            await execute(await plan(connection, LOCAL), Sender(connection, FUNDED_KEYS[0]))
+        endpoint.answers["eth_estimateGas"] = lambda _: hex(100_001)
+        with pytest.raises(DeploymentProxyMissing, match="takes 100,001 gas here, and it has 100,000"):
+            await plan(connection, LOCAL)
+        del endpoint.answers["eth_estimateGas"]
+        endpoint.answers["eth_getTransactionCount"] = lambda _: "0x1"
+        with pytest.raises(DeploymentProxyMissing, match="cannot be mined again"):
+            await plan(connection, LOCAL)
+        del endpoint.answers["eth_getTransactionCount"]
+
+        def dear(_: Connection) -> Any:
+            return asyncio.sleep(0, 10**11 + 1)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Connection, "base_fee", dear)
+            with pytest.raises(FeeTooHigh, match=r"offers 100 gwei .* the chain asks 100\.000000001"):
+                await plan(connection, LOCAL)
 
 
 # ---- Verifying ----

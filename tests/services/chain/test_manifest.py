@@ -1,13 +1,17 @@
 """The manifest's file: written at once or not at all, and read with suspicion."""
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from waypost.chain import proxy
+from waypost.chain import artifacts, proxy
 from waypost.chain.embedded import FUNDED_KEYS
 from waypost.chain.manifest import Deployment, Manifest
 from waypost.errors import InvalidConfig
@@ -92,20 +96,78 @@ def test_a_manifest_that_cannot_be_written_leaves_the_old_one(
         (("salt",), "0x12"),
         (("contracts", "Channels", "constructorArguments"), [None]),
         (("contracts", "Channels", "constructorArguments"), "2"),
+        (("contracts", "Channels", "constructorArguments"), []),
+        (("contracts", "Channels", "constructorArguments"), [2]),
+        (("contracts", "Channels", "constructorArguments"), [2, 3600, 1]),
+        (("contracts", "Channels", "constructorArguments"), [2, "3600"]),
+        (("contracts", "Channels", "constructorArguments"), [2, True]),
+        (("contracts", "Channels", "constructorArguments"), [2, 2**32]),
+        (("contracts", "Channels", "constructorArguments"), [-1, 2]),
+        (("contracts", "NodeRegistry", "constructorArguments"), [5, 1, 5]),
+        (("contracts", "NodeRegistry", "constructorArguments"), ["0x12", 1, 5]),
+        (("contracts", "DevDollar", "constructorArguments"), [1]),
+        (("contracts", "Casino"), {}),
+        (("confirmations",), 1001),
     ],
 )
 def test_a_malformed_manifest(tmp_path: Path, path: tuple[str, ...], value: object) -> None:
-    content: Any = MANIFEST.to_json()
+    file = tmp_path / "manifest.json"
+    file.write_text(json.dumps(altered(path, value)))
+    with pytest.raises(InvalidConfig) as raised:
+        Manifest.load(file)
+    assert str(raised.value).startswith(f"The manifest {file} is malformed: ")
+    for name in path[1:]:  # the contract and its field
+        assert name in str(raised.value)
+
+
+def altered(path: Sequence[Any], value: object) -> Any:
+    """The manifest's JSON with another value in one place."""
+    content: Any = json.loads(json.dumps(MANIFEST.to_json()))
+    if not path:
+        return value
     inner = content
     for name in path[:-1]:
         inner = inner[name]
-    if path:
-        inner[path[-1]] = value
-    else:
-        content = value
-    file = tmp_path / "manifest.json"
-    file.write_text(json.dumps(content))
-    with pytest.raises(InvalidConfig, match="manifest is malformed"):
+    inner[path[-1]] = value
+    return content
+
+
+def places(content: Any) -> Iterator[tuple[Any, ...]]:
+    """The path to every value inside of a JSON value, and to itself."""
+    yield ()
+    listed: Any = content.items() if isinstance(content, dict) else ()
+    for key, inner in enumerate(content) if isinstance(content, list) else listed:
+        yield from ((key, *path) for path in places(inner))
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.just("0x")
+JSON_VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+)
+
+
+@settings(max_examples=500)
+@given(path=st.sampled_from(sorted(places(MANIFEST.to_json()), key=str)), value=JSON_VALUES)
+def test_whatever_stands_in_one_place(path: tuple[Any, ...], value: Any) -> None:
+    """It is refused in words, or means something that can be written again."""
+    try:
+        found = Manifest.from_json(altered(path, value))
+    except InvalidConfig:
+        return
+    assert Manifest.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert found.start_block >= 0
+    for name, entry in found.contracts.items():
+        assert artifacts.load(name).init_code(entry.constructor_arguments)
+
+
+@given(data=st.data())
+def test_whatever_the_file_holds(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    text = json.dumps(MANIFEST.to_json()).encode()
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 9)))
+    file = tmp_path_factory.getbasetemp() / "manifest.json"
+    file.write_bytes(text[:start] + data.draw(st.binary(max_size=9)) + text[end:])
+    with suppress(InvalidConfig):
         Manifest.load(file)
 
 
@@ -118,3 +180,6 @@ def test_a_manifest_that_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidConfig, match="no JSON"):
         Manifest.load(tmp_path / "bytes.json")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(InvalidConfig, match="no JSON"):
+        Manifest.load(tmp_path / "deep.json")

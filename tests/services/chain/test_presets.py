@@ -10,6 +10,7 @@ from waypost.errors import InvalidConfig
 GOOD = """
 public = true
 brings_token = true
+token_decimals = 6
 confirmations = 3
 [channels]
 min_close_delay = 129600
@@ -34,6 +35,12 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     assert (preset.name, preset.chain_id, preset.confirmations) == ("mine", 5, 3)
     assert (preset.min_close_delay, preset.max_close_delay) == (129_600, 7_776_000)
     assert (preset.min_stake, preset.unbonding, preset.brings_token) == (100, 3_456_000, True)
+    assert (preset.token_decimals, preset.suits(5), preset.suits(1)) == (6, True, False)
+
+
+def test_times_of_seconds_stay_on_development_chains() -> None:
+    assert [LOCAL.suits(chain) for chain in (31337, 1337, 1, 11155111)] == [True, True, False, False]
+    assert all(preset.suits(chain) for preset in (TESTNET, MAINNET) for chain in (31337, 1))
 
 
 @pytest.mark.parametrize(
@@ -45,14 +52,23 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("confirmations = 3", "confirmations = true", "confirmations must be an integer from 0 to 1000"),
         ("confirmations = 3", "confirmations = 1001", "from 0 to 1000"),
         ("confirmations = 3", "confirmations = 3\nunbounding = 3", "unknown setting, unbounding"),
+        ("confirmations = 3", "confirmations = 0", "confirmations is 0, and at least 1 is needed"),
+        ("token_decimals = 6", "", "token_decimals must be an integer"),
+        ("token_decimals = 6", "token_decimals = 37", "token_decimals must be an integer from 0 to 36"),
+        ("min_stake = 100", "min_stake = 0", "min_stake is 0, and at least 1 is needed"),
+        ("min_stake = 100", "min_stake = 79228162514264337593543950336", "min_stake must be an integer"),
         ("min_stake = 100", "min_stake = -1", "registry.min_stake must be an integer from 0"),
         ("min_stake = 100", "min_stake = 100\nfee = 1", "unknown setting, registry.fee"),
-        ("min_close_delay = 129600", "min_close_delay = 129599", "at least 129600 s are needed"),
+        ("min_close_delay = 129600", "min_close_delay = 129599", "at least 129600 is needed"),
         ("min_close_delay = 129600", "min_close_delay = 7776000", ""),
+        ("min_close_delay = 129600", "min_close_delay = 0", "min_close_delay must be an integer from 1"),
+        ("min_close_delay = 129600", "min_close_delay = inf", "min_close_delay must be an integer"),
+        ("max_close_delay = 7776000", "max_close_delay = 0", "max_close_delay must be an integer from 1"),
         ("max_close_delay = 7776000", "max_close_delay = 129599", "longer than max_close_delay"),
         ("max_close_delay = 7776000", "max_close_delay = 7776001", "from 1 to 7776000"),
-        ("unbonding = 3456000", "unbonding = 3023999", "at least 3024000 s are needed"),
+        ("unbonding = 3456000", "unbonding = 3023999", "at least 3024000 is needed"),
         ("unbonding = 3456000", "unbonding = 0", "registry.unbonding must be an integer from 1"),
+        ("unbonding = 3456000", "unbonding = 31536001", "from 1 to 31536000"),  # what the contract takes
         ("[registry]", "[registrar]", "registry must be a table"),
         ("[registry]", "[registry", "is no TOML"),
     ],

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from waypost.chain import artifacts, proxy
+from waypost.chain import artifacts
 from waypost.chain.connection import Connection
-from waypost.chain.manifest import Deployment, Manifest
+from waypost.chain.deploy import execute, plan
+from waypost.chain.manifest import Manifest
+from waypost.chain.parameters import parameters
+from waypost.chain.presets import LOCAL, MAINNET, Preset
+from waypost.chain.token import DEV_DOLLAR, Token
 from waypost.chain.transactions import Sender
-from waypost.chain.verification import examine, write_bundle
+from waypost.chain.verification import Examination, examine, write_bundle
 from waypost.errors import DeploymentMismatch, WrongChain
 
 ROOT = Path(__file__).parents[3]
@@ -24,8 +28,11 @@ def with_entry(manifest: Manifest, name: str, **changes: object) -> Manifest:
 
 
 async def test_a_deployment_of_ours_holds(connection: Connection, manifest: Manifest) -> None:
-    found = await examine(connection, manifest)
-    assert [each.name for each in found] == ["DevDollar", "Channels", "NodeRegistry"]
+    examined = await examine(connection, manifest)
+    found = examined.contracts
+    assert examined.holds
+    examined.require()
+    assert [each.name for each in found] == ["DevDollar", "Channels", "NodeRegistry", "RlnMembership"]
     assert all(each.holds for each in found)
     assert [each.init_code_hash for each in found if not each.arguments] == [artifacts.load("DevDollar").hash]
     assert [each.stated_hash for each in found] == [each.init_code_hash for each in found]
@@ -47,7 +54,9 @@ async def test_what_differs_is_said(connection: Connection, manifest: Manifest) 
         (with_entry(manifest, "Channels", init_code_hash=bytes(32)), "states another init code hash"),
     )
     for changed, words in cases:
-        (found,) = [each for each in await examine(connection, changed) if each.name == "Channels"]
+        examined = await examine(connection, changed)
+        (found,) = [each for each in examined.contracts if each.name == "Channels"]
+        assert not examined.holds
         assert not found.holds
         assert words in found.sentence
     assert channels != token
@@ -58,7 +67,7 @@ async def test_a_manifest_without_init_code_hashes_still_holds(
 ) -> None:
     for name in manifest.contracts:
         manifest = with_entry(manifest, name, init_code_hash=None)
-    assert all(each.holds for each in await examine(connection, manifest))
+    assert (await examine(connection, manifest)).holds
 
 
 async def test_manifests_that_make_no_sense(connection: Connection, manifest: Manifest) -> None:
@@ -72,25 +81,95 @@ async def test_manifests_that_make_no_sense(connection: Connection, manifest: Ma
         await examine(connection, with_entry(manifest, "Channels", constructor_arguments=("x", 2)))
 
 
-async def with_membership(sender: Sender, manifest: Manifest) -> Manifest:
-    """With the contract that no preset deploys yet."""
-    artifact, arguments = artifacts.load("RlnMembership"), (manifest.token, 20, 100, 50, 10, 5)
-    init_code = artifact.init_code(arguments)
-    await sender.send(proxy.create(init_code, manifest.salt, artifact.name))
-    address = proxy.address_of(init_code, manifest.salt)
-    entry = Deployment(address, 0, None, artifact.hash, arguments)
-    return replace(manifest, contracts={**manifest.contracts, artifact.name: entry})
+# ---- Parameters ----
+
+
+def wrong(found: Examination) -> list[str]:
+    return [each.name for each in found.parameters if each.holds is False]
+
+
+async def test_parameters_are_shown_with_their_units(connection: Connection, manifest: Manifest) -> None:
+    found = await examine(connection, manifest)
+    assert found.lines()[3:] == [
+        "✓ preset          local, bundled with this version",
+        f"✓ token           {manifest.token}, DUSD with 6 decimals",
+        "✓ token_decimals  6",
+        "✓ min_stake       10000000 base units (10 DUSD)",
+        "✓ unbonding       5 s",
+        "✓ min_close_delay 2 s",
+        "✓ max_close_delay 3600 s (60 min)",
+        "✓ confirmations   0 blocks",
+    ]
+    report = {entry["name"]: entry for entry in json.loads(json.dumps(found.to_json()))["parameters"]}
+    assert report["max_close_delay"] == {
+        "name": "max_close_delay", "value": 3600, "unit": "s", "words": "3600 s (60 min)",
+        "expected": 3600, "holds": True,
+    }  # fmt: skip
+    assert (report["min_stake"]["value"], report["min_stake"]["unit"]) == ("10000000", "base units")
+
+
+async def test_a_deployment_that_only_claims_a_preset(connection: Connection, sender: Sender) -> None:
+    """Its code, arguments and addresses are all in order; the arguments are not the preset's."""
+    forged = replace(LOCAL, min_close_delay=1, min_stake=1, unbonding=1, confirmations=0)
+    found = await examine(connection, await made(connection, sender, forged))
+    assert all(each.holds for each in found.contracts)
+    assert not found.holds
+    assert wrong(found) == ["min_stake", "unbonding", "min_close_delay"]
+    assert "✗ min_close_delay 1 s; 2 is expected" in found.lines()
+    with pytest.raises(DeploymentMismatch, match=r"min_close_delay 1 s; 2 is expected"):
+        found.require()
+    assert (await examine(connection, await made(connection, sender, forged), forged)).holds
+
+
+async def made(connection: Connection, sender: Sender, preset: Preset) -> Manifest:
+    return await execute(await plan(connection, preset), sender)
+
+
+async def test_what_no_preset_says_is_for_people_to_judge(connection: Connection, manifest: Manifest) -> None:
+    own = replace(manifest, preset="mine\x1b[2J")
+    found = await examine(connection, own)
+    assert (found.holds, wrong(found)) == (False, ["preset"])
+    assert "is not a bundled preset: judge the values below yourself" in found.lines()[3]
+    assert found.lines()[3].isprintable()
+    assert "? min_close_delay 2 s" in found.lines()
+    assert (await examine(connection, own, LOCAL)).holds
+    assert wrong(await examine(connection, own, MAINNET)) == [
+        "min_stake", "unbonding", "min_close_delay", "max_close_delay", "confirmations",
+    ]  # fmt: skip
+
+
+async def test_parameters_that_the_addresses_do_not_prove(
+    connection: Connection, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert wrong(await examine(connection, replace(manifest, confirmations=1))) == ["confirmations"]
+    assert wrong(await examine(connection, replace(manifest, token=manifest.channels))) == ["token"]
+    nowhere = ("0x" + "11" * 20, *manifest.contracts["NodeRegistry"].constructor_arguments[1:])
+    for token in (nowhere[0], manifest.channels):
+        changed = with_entry(manifest, "NodeRegistry", constructor_arguments=(token, *nowhere[1:]))
+        found = await examine(connection, changed)
+        assert wrong(found) == ["token"]
+        assert f"{token}, where there is no token; {manifest.token} is expected" in found.lines()[4]
+    assert wrong_on(replace(manifest, chain_id=1)) == ["preset"]
+
+    async def eighteen(_: Token) -> int:
+        return 18
+
+    monkeypatch.setattr(Token, "decimals", eighteen)
+    assert wrong(await examine(connection, manifest)) == ["token_decimals"]
+
+
+def wrong_on(manifest: Manifest) -> list[str]:
+    found = parameters(manifest, DEV_DOLLAR, None)
+    return [each.name for each in found if each.holds is False]
 
 
 @pytest.mark.parametrize("name", artifacts.CONTRACTS)
 async def test_a_bundle_compiles_to_the_deployed_code(
-    connection: Connection, sender: Sender, manifest: Manifest, tmp_path: Path, name: str
+    connection: Connection, manifest: Manifest, tmp_path: Path, name: str
 ) -> None:
-    if name not in manifest.contracts:
-        manifest = await with_membership(sender, manifest)
     found = await examine(connection, manifest)
-    files = write_bundle(found, manifest.chain_id, tmp_path)
-    assert len(files) == 3 * len(found) + 1
+    files = write_bundle(found, tmp_path)
+    assert len(files) == 3 * len(found.contracts) + 1
     assert json.loads((tmp_path / "report.json").read_text())["holds"] is True
     about = json.loads((tmp_path / name / "about.json").read_text())
     done = subprocess.run(  # noqa: ASYNC221

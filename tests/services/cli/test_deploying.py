@@ -94,3 +94,78 @@ def test_too_little_money_is_refused_before_anything_is_sent(
     assert error["details"] == {"account": poor.address, "balance": "0", "needed": needed}
     assert " gas at " in result.err  # the plan was shown
     assert not (home / "deployments").exists()
+
+
+# ---- What was deployed, for those who rely on it ----
+
+QUICK = """
+public = false
+brings_token = true
+token_decimals = 6
+confirmations = 0
+chain_id = 31337
+[channels]
+min_close_delay = 1
+max_close_delay = 3600
+[registry]
+min_stake = 10_000_000
+unbonding = 5
+"""
+
+
+@pytest.fixture
+def quick(chain: str, waypost: Run, home: Path, tmp_path: Path) -> Path:
+    """A network file with a close delay of one second, deployed as this home's manifest."""
+    path = tmp_path / "quick.toml"
+    path.write_text(QUICK)
+    done = waypost("deploy", "--network-file", str(path), "--dev-account", "0", "--yes")
+    assert done.code == 0, done.err
+    return path
+
+
+def test_verifying_shows_and_compares_the_parameters(
+    deployed: dict[str, Any], waypost: Run, tmp_path: Path
+) -> None:
+    found = waypost("verify")
+    assert found.code == 0
+    assert "✓ max_close_delay 3600 s (60 min)" in found.out
+    assert "✓ min_stake       10000000 base units (10 DUSD)" in found.out
+    seen = waypost("verify", "--json", "--bundle", str(tmp_path / "bundle"))
+    report = json.loads((tmp_path / "bundle" / "report.json").read_text())
+    assert seen.json == {**report, "files": seen.json["files"]}
+    assert {entry["name"]: entry["holds"] for entry in report["parameters"]} == dict.fromkeys(
+        ("preset", "token", "token_decimals", "min_stake", "unbonding", "min_close_delay", "max_close_delay",
+         "confirmations"), True
+    )  # fmt: skip
+
+
+def test_a_network_of_ones_own_needs_its_file(quick: Path, waypost: Run, home: Path, tmp_path: Path) -> None:
+    alone = waypost("verify")
+    assert alone.code == 1
+    assert "'quick' is not a bundled preset: judge" in alone.out
+    assert "? min_close_delay 1 s" in alone.out
+    assert waypost("verify", "--network-file", str(quick)).code == 0
+
+    refused = waypost("node", "init", "--dev-account", "1")
+    assert refused.error == "deployment_mismatch"
+    assert "'quick' is not a bundled preset" in refused.err
+    assert "--network-file" in refused.err
+    assert not (home / "node").exists()
+    assert waypost("node", "init", "--dev-account", "1", "--network-file", str(quick)).code == 0
+
+
+def test_a_node_is_not_set_up_on_a_forged_deployment(quick: Path, waypost: Run, home: Path) -> None:
+    path = home / "deployments" / "31337.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "preset": "local"}))
+    assert "✗ min_close_delay 1 s; 2 is expected" in waypost("verify").out
+    assert waypost("verify", "--json").json["holds"] is False
+    refused = waypost("node", "init", "--dev-account", "1")
+    assert refused.error == "deployment_mismatch"
+    assert "min_close_delay 1 s; 2 is expected" in refused.err
+    content["contracts"]["Channels"]["constructorArguments"] = []
+    path.write_text(json.dumps(content))
+    refused = waypost("node", "init", "--dev-account", "1")
+    assert refused.error == "invalid_config"
+    assert f"{path} is malformed: In contract 'Channels': Field constructorArguments" in refused.err
+    assert not (home / "node").exists()

@@ -10,6 +10,8 @@ from eth_typing import ChecksumAddress
 from pydantic import ValidationError
 
 from waypost.chain.presets import LOCAL
+from waypost.chain.presets import read as read_network
+from waypost.chain.verification import examine
 from waypost.cli.node import rln
 from waypost.cli.node.registration import Registration
 from waypost.cli.nouns import examples
@@ -23,6 +25,7 @@ from waypost.cli.options import (
     Json,
     Keystore,
     ManifestPath,
+    NetworkFile,
     PasswordFile,
     RpcUrl,
     Yes,
@@ -82,20 +85,24 @@ def init(
     home: Home = DEFAULT_HOME,
     rpc_url: RpcUrl = DEFAULT_RPC_URL,
     manifest: ManifestPath = None,
+    network_file: NetworkFile = None,
     password_file: PasswordFile = None,
     json: Json = False,
 ) -> None:
     """Make a node's folder: settings, keys and the admin token.
 
-    The operator's key is that of --keystore or --dev-account, or a new one. The node's own key is always new.
-    Prices are per KiB and hour kept, per KiB fetched, per KiB relayed, and per channel opened. All settings
-    can be changed in node.json later.
+    The deployment is verified first, as `waypost verify` does it: one on a network of its own kind needs
+    --network-file. The operator's key is that of --keystore or --dev-account, or a new one. The node's own
+    key is always new. Prices are per KiB and hour kept, per KiB fetched, per KiB relayed, and per channel
+    opened. All settings can be changed in node.json later.
     """
     out, places = Output(json), Places.under(home)
     folder = (data_dir or places.node).expanduser().absolute()
+    network = None if network_file is None else read_network(network_file)
 
     async def run() -> None:
         async with deployed(places, rpc_url, manifest) as there:
+            (await examine(there.connection, there.manifest, network)).require()
             chain_id = there.connection.chain_id
             key = rln.read_verifying_key(rln_verifying_key, chain_id)
             operator_key = signing_key(keystore, dev_account, password_file, chain_id) or secrets.token_bytes(
