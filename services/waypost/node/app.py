@@ -142,7 +142,7 @@ async def open_node(
     """A running node. Ends its tasks in the reverse order of their start, then closes the books.
 
     Raises RpcUnreachable, RpcFailed, WrongChain, WrongContract, InvalidConfig, DataInUse, DataOfAnotherChain,
-    DataCorrupt, DataTooNew or StorageFull.
+    DataCorrupt, DataTooNew, StorageFull, or what open_rln raises.
     """
     async with contextlib.AsyncExitStack() as stack:
         connection = await stack.enter_async_context(await connect(settings.rpc_url, settings.chain_id))
@@ -200,17 +200,16 @@ async def open_node(
             claimer=Claimer(channels, ledger, outbox, db, clock, signal, settings.claim, poll_seconds=poll),
             rln=None
             if settings.rln is None
-            else await open_rln(connection, db, settings, settings.rln, clock),
+            else await open_rln(connection, db, settings, settings.rln, outbox, clock),
             tasks=await stack.enter_async_context(Tasks()),
             metrics=metrics,
         )
-        pruner = Pruner(node.messages, node.sessions, ledger, clock)
+        pruner = Pruner(node.messages, node.sessions, ledger, clock, gate=node.rln.gate if node.rln else None)
         audit = Audit(channels, ledger, db, node.sync, seconds=interval(settings.min_close_delay))
         for task in (node.sync, outbox, node.claimer, audit, pruner):
             node.tasks.start(task)
-        if node.rln is not None:
-            node.tasks.start(node.rln.sync)
-            node.tasks.start(node.rln.audit)
+        for limiting in node.rln.tasks if node.rln else ():
+            node.tasks.start(limiting)
         yield node
 
 

@@ -4,12 +4,13 @@ ones. Memory and work are bounded whatever strangers send."""
 import asyncio
 import math
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from waypost.errors import InvalidProof, NodeError, NodeNotReady, RateLimited
 from waypost.node.limits import TokenBuckets
+from waypost.node.proof_process import Job
 from waypost.zk.proof import Proof
 from waypost.zk.verifier import Public
 
@@ -20,9 +21,15 @@ MAX_WAITING = 1024
 PEER = "peer:"
 """What the names of other nodes begin with; other sources are addresses of clients."""
 
-Job = tuple[Proof, Public]
-Judge = Callable[[Sequence[Job], Sequence[Job]], Awaitable[list[bool]]]
-"""Verifies proofs together, and others each by itself; see zk.process."""
+
+class Judge(Protocol):
+    """Verifies, see proof_process."""
+
+    async def judge(self, together: Sequence[Job], apart: Sequence[Job]) -> list[bool]:
+        """Whether each proof holds: those `together`, then those `apart`. Raises NodeNotReady."""
+
+    async def close(self) -> None:
+        """Nothing more is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +52,14 @@ class _Kind:
 
     def __init__(self, allowance: Allowance, clock: Callable[[], float]) -> None:
         self.allowance = allowance
-        self.failures = TokenBuckets(
-            allowance.per_second, allowance.failures, allowance.sources, clock
-        )
+        self.failures = TokenBuckets(allowance.per_second, allowance.failures, allowance.sources, clock)
 
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
     job: Job
     source: str
-    verdict: asyncio.Future[bool] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    verdict: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Proofs:
@@ -72,7 +75,9 @@ class Proofs:
     ) -> None:
         self._judge = judge
         self._clients, self._peers = _Kind(clients, clock), _Kind(peers, clock)
-        self._queues: OrderedDict[str, deque[_Waiting]] = OrderedDict()  # none is empty; the next in turn first
+        self._queues: OrderedDict[str, deque[_Waiting]] = (
+            OrderedDict()
+        )  # none is empty; the next in turn first
         self._count = 0
         self._more = asyncio.Event()
         self.verified = 0
@@ -86,9 +91,7 @@ class Proofs:
     def admit(self, source: str) -> None:
         """Raises RateLimited while the source has used up its invalid proofs."""
         if seconds := self._kind(source).failures.wait(source):
-            raise RateLimited(
-                "Too many invalid proofs came from here.", retryAfter=math.ceil(seconds)
-            )
+            raise RateLimited("Too many invalid proofs came from here.", retryAfter=math.ceil(seconds))
 
     def refuse(self, source: str, sentence: str) -> NoReturn:
         """Raises InvalidProof, at the source's charge: no proof was needed to see it."""
@@ -115,6 +118,7 @@ class Proofs:
                 await self._verify_batch()
         finally:
             self._give_up()
+            await self._judge.close()
 
     # ---- Steps ----
 
@@ -179,7 +183,7 @@ class Proofs:
         if not batch:
             return
         try:
-            verdicts = await self._judge(*([each.job for each in jobs] for jobs in (together, apart)))
+            verdicts = await self._judge.judge(*([each.job for each in jobs] for jobs in (together, apart)))
         except NodeError as error:
             for each in batch:  # one of them may have been the end of it
                 self._kind(each.source).failures.take(each.source)
@@ -187,8 +191,7 @@ class Proofs:
                     each.verdict.set_exception(error)
             return
         except BaseException:
-            for each in batch:
-                each.verdict.cancel()
+            _tell_of_end(batch)
             raise
         for each, holds in zip(batch, verdicts, strict=True):
             self.verified += 1
@@ -200,14 +203,18 @@ class Proofs:
 
     def _give_up(self) -> None:
         for queue in self._queues.values():
-            for waiting in queue:
-                if not waiting.verdict.done():
-                    waiting.verdict.set_exception(NodeNotReady("The node is stopping.", retryAfter=5))
+            _tell_of_end(queue)
         self._queues.clear()
         self._count = 0
 
     def _kind(self, source: str) -> _Kind:
         return self._peers if source.startswith(PEER) else self._clients
+
+
+def _tell_of_end(batch: Iterable[_Waiting]) -> None:
+    for each in batch:
+        if not each.verdict.done():
+            each.verdict.set_exception(NodeNotReady("The node is stopping.", retryAfter=5))
 
 
 def _busy() -> RateLimited:

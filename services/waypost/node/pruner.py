@@ -8,13 +8,15 @@ import structlog
 from waypost.errors import NodeError
 from waypost.node.ledger import Ledger
 from waypost.node.messages import MessageStore
+from waypost.node.rate_gate import RateGate
 from waypost.node.sessions import Sessions
 
 log = structlog.get_logger()
 
 
 class Pruner:
-    """Prunes messages, sessions and kept answers every `interval` seconds. `clock` gives Unix seconds."""
+    """Prunes messages, sessions, kept answers and the nullifier log every `interval` seconds. `clock` gives
+    Unix seconds."""
 
     def __init__(
         self,
@@ -23,12 +25,14 @@ class Pruner:
         ledger: Ledger,
         clock: Callable[[], int],
         *,
+        gate: RateGate | None = None,
         interval: float = 60,
     ) -> None:
         self._messages = messages
         self._sessions = sessions
         self._ledger = ledger
         self._clock = clock
+        self._gate = gate
         self._interval = interval
 
     async def run(self) -> None:
@@ -46,5 +50,7 @@ class Pruner:
         freed = await self._messages.prune(now)
         await self._sessions.prune(now)
         await self._ledger.prune()
+        if self._gate is not None:
+            await self._gate.prune(now)
         if freed:
             log.info("messages_pruned", messages=freed)

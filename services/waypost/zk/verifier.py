@@ -42,7 +42,7 @@ class Verifier:
 
     @property
     def library(self) -> str:
-        """What computes: "zksnake", or "py_ecc" where that has no wheel, which takes half a second a proof."""
+        """What computes: "zksnake", or "py_ecc" where that has no wheel: half a second a proof."""
         return self._curve.name
 
     def verify(self, proof: Proof, public: Public) -> bool:

@@ -174,7 +174,23 @@ def _as_text(here: dict[str, Any], unit: Unit) -> list[str]:
             f"claim        {entry['transaction']}  {unit.show(int(entry['value']))}  {entry['state']}"
             for entry in here["claims"][:SHOWN]
         ),
+        *_rln(here, unit),
         *(f"fault        {code}" for code in here["faults"]),
+    ]
+
+
+def _rln(here: dict[str, Any], unit: Unit) -> list[str]:
+    if (rln := here.get("rln")) is None:
+        return []
+    verified = (
+        f"rln          {rln['verified']:,} proofs verified by {rln['library']}, {rln['invalid']:,} invalid"
+    )
+    if rln["library"] == "py_ecc":
+        verified += "  (slow: this platform has no native library)"
+    return [
+        verified,
+        f"  exposed    {rln['exposed']} members; slashes: {rln['committed']} committed, {rln['won']} won"
+        f" ({unit.show(int(rln['reward']))}), {rln['lost']} lost",
     ]
 
 

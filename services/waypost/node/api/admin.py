@@ -13,6 +13,7 @@ from waypost.node.api.fields import Address, Amount, Bytes32, Model, Uint256
 from waypost.node.api.models import Time
 from waypost.node.claim_plan import is_urgent
 from waypost.node.claims import ClaimRecord
+from waypost.node.rln import Rln
 
 
 async def operator(node: NodeHere, bearer: Bearer) -> None:
@@ -65,6 +66,23 @@ class Claims(Model):
     transactions: list[Bytes32]
 
 
+class RlnStatus(Model):
+    """`library` verifies proofs with the key that has this digest. Members `exposed` by this node, slashes of
+    them `committed`, `won` (with so much `reward`) and `lost` to others."""
+
+    contract: Address
+    verifying_key: str
+    library: str
+    ready: bool
+    verified: int
+    invalid: int
+    exposed: int
+    committed: int
+    won: int
+    lost: int
+    reward: Amount
+
+
 class Status(Model):
     """A node at a glance; `faults` are codes of what is wrong now, `gasBalance` is in wei.
 
@@ -85,12 +103,15 @@ class Status(Model):
     waiting_transactions: int
     claim: Claim | None
     claims: list[Claim]
+    rln: RlnStatus | None
     faults: list[str]
 
 
 @router.get("/metrics")
 async def show_metrics(node: NodeHere) -> Response:
     """Prometheus' text format."""
+    if node.rln is not None:
+        node.metrics.limited(node.rln.proofs, await node.rln.slasher.slashes())
     text = node.metrics.exposition(await node.ledger.totals(), node.sync.head, ready=node.sync.ready)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
@@ -120,6 +141,7 @@ async def show_status(node: NodeHere) -> Status:
         waiting_transactions=outbox.waiting,
         claim=None if claimer.flight is None else _claim(claimer.flight),
         claims=[_claim(record) for record in await node.claimer.history()],
+        rln=None if node.rln is None else await _rln(node.rln),
         faults=[fault for fault in (node.sync.fault, *outbox.faults, claimer.fault, rln) if fault],
     )
 
@@ -128,6 +150,18 @@ async def show_status(node: NodeHere) -> Status:
 async def claim_now(node: NodeHere) -> Claims:
     """Claims all that is claimable, whatever the gas, and waits for it."""
     return Claims(transactions=await node.claimer.claim_now())
+
+
+async def _rln(rln: Rln) -> RlnStatus:
+    return RlnStatus(
+        contract=rln.settings.contract,
+        verifying_key=rln.key,
+        library=rln.library,
+        ready=rln.sync.ready,
+        verified=rln.proofs.verified,
+        invalid=rln.proofs.invalid,
+        **asdict(await rln.slasher.slashes()),
+    )
 
 
 def _claim(record: ClaimRecord) -> Claim:
