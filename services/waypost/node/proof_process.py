@@ -1,8 +1,8 @@
 """Verifies proofs in a process of its own: the native library keeps the interpreter's lock for as long as it
 computes, some 20 ms for a batch, in which the process that calls it answers nobody.
 
-Run as `python -m waypost.node.proof_process`, it reads a verifying key, then batches from standard input, and ends
-with it, so that it never outlives whoever started it, however that one ended."""
+Run as `python -m waypost.node.proof_process`, it reads a verifying key, then batches from standard input, and
+ends with it, so that it never outlives whoever started it, however that one ended."""
 
 import asyncio
 import contextlib

@@ -16,7 +16,6 @@ from waypost.node.members import Members
 from waypost.node.nullifiers import Verdict as Verdict
 from waypost.node.proofs import Proofs
 from waypost.node.settings import DAY
-from waypost.node.sync import Sync
 from waypost.protocol.relay import Envelope, RateProof
 from waypost.protocol.rln import Signal
 from waypost.zk.proof import Proof
@@ -36,13 +35,14 @@ class _Finding(Enum):
 
 class RateGate:
     """The gate of one RLN application. `clock` gives Unix seconds; `tolerance` is how many seconds a client's
-    clock may be off; `epoch_seconds` and `root_seconds` are those of RlnSettings."""
+    clock may be off; `ready` says whether the members are up to date; `epoch_seconds` and `root_seconds` are
+    those of RlnSettings."""
 
     def __init__(
         self,
         db: Database,
         members: Members,
-        sync: Sync,
+        ready: Callable[[], bool],
         proofs: Proofs,
         clock: Callable[[], int],
         *,
@@ -53,7 +53,7 @@ class RateGate:
     ) -> None:
         self._db = db
         self._members = members
-        self._sync = sync
+        self._ready = ready
         self._proofs = proofs
         self._clock = clock
         self._identifier = identifier
@@ -75,7 +75,7 @@ class RateGate:
         self._proofs.admit(source)
         proof = _proof_of(envelope)
         self._check_epoch(proof.epoch, late=late)
-        if not self._sync.ready:
+        if not self._ready():
             raise NodeNotReady(
                 "The node has not caught up with its members; try again shortly.", retryAfter=5
             )

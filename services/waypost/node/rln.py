@@ -111,7 +111,7 @@ async def open_rln(
         gate=RateGate(
             db,
             members,
-            sync,
+            lambda: sync.ready,
             proofs,
             clock,
             identifier=identifier,
