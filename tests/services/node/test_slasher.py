@@ -21,9 +21,11 @@ from waypost.node.exposures import Slashes
 from waypost.node.loops import Signal
 from waypost.node.slasher import LAST_BLOCKS, RETRY_SECONDS, Slasher
 from waypost.protocol.poseidon import R
+from waypost.protocol.signatures import checksum
 
 STAKE = 10 * RATE
-BURN = "0x000000000000000000000000000000000000dEaD"
+FEE = 5 * RATE
+BURN = checksum(bytes(18) + b"\xde\xad")
 ETHER_PRICE = 10**15
 """Base units for one ETH at which no slash of these tests pays its gas."""
 
@@ -126,8 +128,8 @@ async def test_a_spammers_stake_is_slashed_burned_and_rewarded_exactly(
 ) -> None:
     world = registry.world
     secret, record = await secret_member(registry)
-    others = await registry.contract.total()
-    burned = await world.token.balance_of(BURN)  # type: ignore[arg-type]
+    assert await registry.contract.total() == STAKE + FEE
+    burned = await world.token.balance_of(BURN)
     owner = await world.token.balance_of(record.owner)
     await node.follow()
     await node.expose(secret)
@@ -136,12 +138,11 @@ async def test_a_spammers_stake_is_slashed_burned_and_rewarded_exactly(
     (slashed,) = [event for event in await events(registry) if isinstance(event, Slashed)]
     assert (slashed.id_commitment, slashed.receiver) == (record.id_commitment, keys.payee)
     assert (slashed.reward, slashed.secret) == (STAKE // 5, secret)
-    assert slashed.burned == STAKE - STAKE // 5  # the fee's one period has begun, and is the home node's
+    assert slashed.burned == STAKE - STAKE // 5 + FEE  # of which nothing has streamed in these seconds
     assert await world.token.balance_of(keys.payee) == STAKE // 5
-    paid = await world.token.balance_of(record.owner) - owner  # the owner is the home node of these tests
-    gone = await world.token.balance_of(BURN) - burned  # type: ignore[arg-type]
-    assert gone >= STAKE - STAKE // 5
-    assert gone + paid + STAKE // 5 + await registry.contract.total() == others
+    assert await world.token.balance_of(BURN) - burned == slashed.burned
+    assert await world.token.balance_of(record.owner) == owner
+    assert await registry.contract.total() == 0
     assert await node.slashes() == Slashes(1, 1, 1, 0, STAKE // 5)
     assert await gas_used(world, keys) == 2
     await node.round()
@@ -227,7 +228,7 @@ async def test_who_has_left_is_slashed_and_who_was_withdrawn_is_not(
     try:
         left = await registry.register(gone)
         await registry.exit(left)
-        await registry.world.rpc("evm_increaseTime", 7_201)
+        await registry.world.rpc("evm_increaseTime", 200_000)
         await registry.payer.send(registry.contract.withdraw(left))
         await node.expose(gone)
         await node.round()
@@ -353,27 +354,25 @@ async def test_it_runs_by_itself(registry: Registry, node: SlashingNode) -> None
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_crash_between_any_two_steps_slashes_once(
-    registry: Registry, world: World, tmp_path: Path
-) -> None:
+async def test_a_crash_between_any_two_steps_slashes_once(world: World, tmp_path: Path) -> None:
     for at in itertools.count():
-        keys = await other_keys(world, tmp_path / str(at))
+        world.start = (await world.connection.head()).number
+        registry, keys = await deploy_membership(world), await other_keys(world, tmp_path / str(at))
         secret, _ = await secret_member(registry)
-        fuse = Fuse(at)
+        fuse = Fuse(10**9)
         with contextlib.suppress(PowerCut):
             async with slashing(registry, keys, connection=fuse.connection, database=fuse.database) as node:
                 await node.follow()
                 await node.expose(secret)
+                fuse.blow_after(at)
                 await node.slash()
         async with slashing(registry, keys) as node:
             await node.expose(secret)  # the messages are still there, and come again
-            await node.money.outbox.follow()
-            node.money.clock.shift += 60
-            await node.slash(16)
+            await node.slash()
             assert (await node.slashes()).won == 1
         assert await world.token.balance_of(keys.payee) == STAKE // 5
         # One commit and one reveal: no crash makes the node pay gas twice.
         assert await gas_used(world, keys) == 2
         if not fuse.blown:
             break
-    assert at >= 6
+    assert at >= 10
