@@ -286,6 +286,10 @@ class Gate:
     async def take(self, sent: Envelope, source: str = CLIENT, *, late: bool = False) -> Verdict:
         """What a relay does with a message."""
         await self.gate.check(sent, source, late=late)
+        return await self.record(sent)
+
+    async def record(self, sent: Envelope) -> Verdict:
+        """What it does after the check."""
         return await self.db.write(lambda connection: self.gate.record(connection, sent))
 
     async def exposed(self) -> set[int]:

@@ -269,7 +269,7 @@ async def test_two_at_once_are_one_new_and_one_conflict(gate: Gate, chain: Chain
     pair = [envelope(chain.membership(MALLORY), text, epoch=NOW) for text in ("a", "b")]
     for each in pair:
         await gate.gate.check(each, CLIENT)
-    verdicts = [await gate.db.write(lambda c, each=each: gate.gate.record(c, each)) for each in pair]
+    verdicts = [await gate.record(each) for each in pair]
     assert verdicts == [Verdict.NEW, Verdict.CONFLICT]
     assert await gate.exposed() == {MALLORY}
 

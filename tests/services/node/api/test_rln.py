@@ -3,7 +3,9 @@
 import asyncio
 import dataclasses
 import hashlib
+import sqlite3
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from tests.services.node.money_node import until
 from tests.services.node.world import Deployed, World, new_key
 
 from waypost.errors import DevelopmentKey, FileUnusable, InvalidConfig, InvalidKey, KeyUnknown
-from waypost.node.rate_gate import Verdict
+from waypost.node.rate_gate import RateGate, Verdict
 from waypost.node.rln import _open_verifier
 from waypost.node.settings import NodeSettings, RateSettings
 from waypost.protocol.merkle import check_path
@@ -182,7 +184,7 @@ async def test_roots_must_expire_long_before_stake_is_paid_back(
         async with served(settings):
             pass
     assert refusal.value.details["maximum"] == most
-    async with served(rln_settings(deployed, tmp_path, registry, root_seconds=most)):
+    async with served(rln_settings(deployed, tmp_path / "another", registry, root_seconds=most)):
         pass
 
 
@@ -274,7 +276,7 @@ async def test_status_and_metrics_tell_of_proofs_and_slashes(limited: Served, re
         proof, told = prover().prove(member, 0, signal_of(sent), external)
         envelope = Envelope(sent, RateProof(epoch, told.root, told.nullifier, told.y, proof.data))
         await rln.gate.check(envelope, "192.0.2.1")
-        verdicts.append(await limited.node.db.write(lambda c, e=envelope: rln.gate.record(c, e)))
+        verdicts.append(await limited.node.db.write(partial(_record, rln.gate, envelope)))
     assert verdicts == [Verdict.NEW, Verdict.CONFLICT]
 
     async with limited.admin() as admin:
@@ -293,6 +295,10 @@ async def test_status_and_metrics_tell_of_proofs_and_slashes(limited: Served, re
     assert shown["verifyingKey"] == DEVELOPMENT_VERIFYING_KEY
     assert 'waypost_exposed_members{sum="won"} 1.0' in metrics
     assert 'waypost_proofs{sum="verified"} 1.0' in metrics
+
+
+def _record(gate: RateGate, envelope: Envelope, connection: sqlite3.Connection) -> Verdict:
+    return gate.record(connection, envelope)
 
 
 async def test_a_node_without_rln_shows_none(api: Served) -> None:
