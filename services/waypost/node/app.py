@@ -154,7 +154,7 @@ async def open_node(
     """A running node. Ends its tasks in the reverse order of their start, then closes the books.
 
     Raises RpcUnreachable, RpcFailed, WrongChain, WrongContract, InvalidConfig, DataInUse, DataOfAnotherChain,
-    DataCorrupt, DataTooNew or StorageFull.
+    DataCorrupt, DataTooNew, StorageFull, or what open_rln raises.
     """
     async with contextlib.AsyncExitStack() as stack:
         connection = await stack.enter_async_context(await connect(settings.rpc_url, settings.chain_id))
@@ -192,7 +192,7 @@ async def open_node(
         )
         rln = None
         if settings.rln is not None:
-            rln = await open_rln(connection, db, settings, settings.rln, clock)
+            rln = await open_rln(connection, db, settings, settings.rln, outbox, clock)
         relay = _relay(db, settings, rln, clock)
         node = Node(
             settings=settings,
@@ -229,13 +229,14 @@ async def open_node(
             tasks=await stack.enter_async_context(Tasks()),
             metrics=metrics,
         )
-        pruner = Pruner(node.messages, node.relay, node.sessions, ledger, clock)
+        pruner = Pruner(
+            node.messages, relay, node.sessions, ledger, clock, gate=None if rln is None else rln.gate
+        )
         audit = Audit(channels, ledger, db, node.sync, seconds=interval(settings.min_close_delay))
         for task in (node.sync, outbox, node.claimer, audit, pruner, node.peers):
             node.tasks.start(task)
-        if node.rln is not None:
-            node.tasks.start(node.rln.sync)
-            node.tasks.start(node.rln.audit)
+        for limiting in node.rln.tasks if node.rln else ():
+            node.tasks.start(limiting)
         yield node
 
 
@@ -262,7 +263,7 @@ def _relay(db: Database, settings: NodeSettings, rln: Rln | None, clock: Callabl
         late=0 if rln is None else rln.settings.root_seconds,
     )
     subscriptions = Subscriptions(wanted.max_subscribers, wanted.max_subscriptions_per_address)
-    return Relay(db, None, limits, subscriptions, clock)
+    return Relay(db, None if rln is None else rln.gate, limits, subscriptions, clock)
 
 
 def _store_limits(settings: NodeSettings) -> StoreLimits:

@@ -50,6 +50,10 @@ class TokenBuckets:
         """Seconds until `key` has a token, 0 when it has one. Takes nothing."""
         return max(0.0, (1.0 - self._tokens(key)) / self._rate)
 
+    def is_full(self, key: str) -> bool:
+        """Whether `key` has all its tokens: none was taken lately."""
+        return self._tokens(key) >= self._burst
+
     def take(self, key: str) -> None:
         """Take one token. Requests in flight together may leave a debt, of one burst at most."""
         self._buckets[key] = (max(-self._burst, self._tokens(key) - 1.0), self._clock())

@@ -135,7 +135,8 @@ def record_of(row: sqlite3.Row) -> MemberRecord:
 
 def clear(connection: sqlite3.Connection) -> None:
     """Forgets a contract, to follow another from its start."""
-    for table in ("rln_blocks", "member_events", "members", "tree_nodes", "tree_pending", "tree_roots"):
+    tree = ("tree_nodes", "tree_pending", "tree_roots")
+    for table in ("rln_blocks", "member_events", "members", *tree, "shares", "exposures"):
         connection.execute(f"DELETE FROM {table}")
 
 
@@ -174,7 +175,11 @@ def _write(connection: sqlite3.Connection, event: MemberEvent, block: BlockRef) 
         fields = {name: getattr(event, name) for name in MemberRecord.__slots__ if name != "id_commitment"}
         fields["leaf"] = leaf(event.id_commitment, event.rate).to_bytes(32).hex()
     elif isinstance(event, Slashed):
-        fields = {"secret": event.secret.to_bytes(32).hex()}
+        fields = {
+            "secret": event.secret.to_bytes(32).hex(),
+            "receiver": event.receiver,
+            "reward": str(event.reward),
+        }
     connection.execute(
         "INSERT INTO member_events VALUES (?, ?, ?, ?, ?, ?, ?)",
         (

@@ -61,7 +61,7 @@ class Members:
 
     def __init__(self, db: Database, tree: RlnTree, clock: Callable[[], int]) -> None:
         self._db = db
-        self._tree = tree
+        self.tree = tree
         self._clock = clock
 
     async def path(self, id_commitment: int) -> MemberPath:
@@ -74,10 +74,10 @@ class Members:
                     f"The member has no leaf any more: {row['status']}.", status=row["status"]
                 )
             index = row["position"]
-            root, siblings = self._tree.root(connection), self._tree.path(connection, index)
+            root, siblings = self.tree.root(connection), self.tree.path(connection, index)
             return MemberPath(id_commitment, index, row["rate"], siblings, root, head)
 
-        return await self._settled(find)
+        return await self.settled(find)
 
     async def state(self) -> TreeState:
         """The tree as a whole."""
@@ -86,19 +86,19 @@ class Members:
             members = connection.execute("SELECT count(*) FROM members WHERE status = 'member'")
             highest = connection.execute("SELECT max(position) FROM members").fetchone()[0]
             return TreeState(
-                root=self._tree.root(connection),
+                root=self.tree.root(connection),
                 members=members.fetchone()[0],
                 leaves=0 if highest is None else highest + 1,
-                roots=tuple(self._tree.roots(connection, self._now(head), MAX_ROOTS)),
+                roots=tuple(self.tree.roots(connection, self.now(head), MAX_ROOTS)),
                 block=head,
             )
 
-        return await self._settled(find)
+        return await self.settled(find)
 
     async def accepts(self, root: int) -> bool:
         """Whether a proof may name this root now."""
-        return await self._settled(
-            lambda connection, head: self._tree.accepts(connection, root, self._now(head))
+        return await self.settled(
+            lambda connection, head: self.tree.accepts(connection, root, self.now(head))
         )
 
     async def record(self, id_commitment: int) -> MemberRecord:
@@ -110,32 +110,33 @@ class Members:
         """Whose nullifiers have to be blocked: a relay refuses what proves with these secrets."""
 
         def find(connection: sqlite3.Connection, head: BlockRef) -> list[ExposedMember]:
-            seconds = self._tree.root_seconds
+            seconds = self.tree.root_seconds
             rows = connection.execute(
                 "SELECT * FROM members WHERE secret IS NOT NULL AND removed_at >= ? ORDER BY position",
-                (self._now(head) - seconds,),
+                (self.now(head) - seconds,),
             )
             return [
                 ExposedMember(int.from_bytes(row["secret"]), row["rate"], row["removed_at"] + seconds)
                 for row in rows
             ]
 
-        return await self._settled(find)
+        return await self.settled(find)
 
-    def _now(self, head: BlockRef) -> int:
+    def now(self, head: BlockRef) -> int:
+        """Unix seconds by which roots are judged."""
         return max(self._clock(), head.timestamp)
 
-    async def _settled(self, find: Callable[[sqlite3.Connection, BlockRef], T]) -> T:
-        """`find` on a snapshot in which all is hashed."""
+    async def settled(self, find: Callable[[sqlite3.Connection, BlockRef], T]) -> T:
+        """`find` on a snapshot in which all is hashed, with its newest block. Raises NodeNotReady."""
 
         def look(connection: sqlite3.Connection) -> tuple[T] | None:
             head = blocks.head(connection, TABLE)
             if head is None:
                 raise NodeNotReady("The node has not read its members yet; try again shortly.", retryAfter=5)
-            return (find(connection, head),) if self._tree.is_settled(connection) else None
+            return (find(connection, head),) if self.tree.is_settled(connection) else None
 
         while (found := await self._db.read(look)) is None:
-            await self._db.write(self._tree.settle)
+            await self._db.write(self.tree.settle)
         return found[0]
 
 

@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waypost.node.accounts import Totals
+from waypost.node.exposures import Slashes
+from waypost.node.proofs import Proofs
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
@@ -44,6 +46,14 @@ class Metrics:
         self._head = Gauge("waypost_head_block", "Newest block in the books.", registry=self._registry)
         self._ready = Gauge("waypost_ready", "1 while the chain is followed.", registry=self._registry)
 
+        self._proofs = Gauge(
+            "waypost_proofs", "RLN proofs since the start.", ("sum",), registry=self._registry
+        )
+        self._members = Gauge(
+            "waypost_exposed_members", "Members that sent too much.", ("sum",), registry=self._registry
+        )
+        self._rewards = Gauge("waypost_slash_reward_base_units", "Paid for slashes.", registry=self._registry)
+
         # Looking children up by their labels takes longer than counting.
         self._request = cache(self._requests.labels)
         self._duration = cache(self._seconds.labels)
@@ -65,6 +75,18 @@ class Metrics:
     def cut_off(self) -> None:
         """One subscriber that was too slow."""
         self._cut_off.inc()
+
+    def limited(self, proofs: Proofs, slashes: Slashes) -> None:
+        """What RLN's gate and slasher have done, for the next exposition."""
+        for name, count in (
+            ("verified", proofs.verified),
+            ("invalid", proofs.invalid),
+            ("waiting", len(proofs)),
+        ):
+            self._proofs.labels(name).set(count)
+        for name in ("exposed", "committed", "won", "lost"):
+            self._members.labels(name).set(getattr(slashes, name))
+        self._rewards.set(slashes.reward)
 
     def exposition(self, totals: Totals, head: int, subscribers: int, *, ready: bool) -> bytes:
         """All of it, in Prometheus' text format."""

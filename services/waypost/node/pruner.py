@@ -8,6 +8,7 @@ import structlog
 from waypost.errors import NodeError
 from waypost.node.ledger import Ledger
 from waypost.node.messages import MessageStore
+from waypost.node.rate_gate import RateGate
 from waypost.node.relay import Relay
 from waypost.node.sessions import Sessions
 
@@ -15,7 +16,8 @@ log = structlog.get_logger()
 
 
 class Pruner:
-    """Prunes messages, the relay's log, sessions and kept answers every `interval` seconds. `clock` gives
+    """Prunes messages, the relay's and the nullifier log, sessions and kept answers every `interval` seconds.
+    `clock` gives
     Unix seconds."""
 
     def __init__(
@@ -26,6 +28,7 @@ class Pruner:
         ledger: Ledger,
         clock: Callable[[], int],
         *,
+        gate: RateGate | None = None,
         interval: float = 60,
     ) -> None:
         self._messages = messages
@@ -33,6 +36,7 @@ class Pruner:
         self._sessions = sessions
         self._ledger = ledger
         self._clock = clock
+        self._gate = gate
         self._interval = interval
 
     async def run(self) -> None:
@@ -51,5 +55,7 @@ class Pruner:
         await self._relay.prune(now)
         await self._sessions.prune(now)
         await self._ledger.prune()
+        if self._gate is not None:
+            await self._gate.prune(now)
         if freed:
             log.info("messages_pruned", messages=freed)

@@ -121,7 +121,10 @@ class RlnSettings(_Section):
     `rootSeconds`: for how long a root is accepted after a block that replaced it, so that registrations by
     others fail nobody's message. Half an hour is ten minutes that a serving node's chain may be behind
     (maxHeadAgeSeconds), ten that a client may keep its path, and ten for proving, passing on and clocks.
-    Who left can send as long, within its rate; the contract must hold its stake twice as long.
+    Who left can send as long, within its rate; the contract must hold its stake three times as long.
+
+    `verifyingKey`: SHA-256, in hex, of a .json file in the folder rln-keys; on development chains the
+    development key when there is none. `slashBelowCost`: also for a reward that does not pay the gas.
     """
 
     contract: Address
@@ -131,6 +134,8 @@ class RlnSettings(_Section):
     root_seconds: Annotated[int, Field(ge=1, le=DAY)] = 1800
     verifying_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """SHA-256 of the verifying key's file, in the data folder's rln-keys."""
+    force_development_key: bool = False
+    slash_below_cost: bool = False
 
 
 class NodeConfig(_Section):

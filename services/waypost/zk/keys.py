@@ -22,6 +22,7 @@ CEREMONY_PROVING_KEY = "ae30d3d4b29d9dab8c65ff181644a3eb57c2c0fa9f687ea3baf8c7f7
 CEREMONY_VERIFYING_KEY = "ae43614cd02ebe951f44465924eff9882d1321b20f0cc129406bc5fa2547fe11"
 """SHA-256 of the verification_key.json that belongs to it, as zerokit publishes it."""
 
+_DEVELOPMENT_FILE = "development_verification_key.json"
 _LARGEST = 64 * 2**20
 
 
@@ -43,7 +44,23 @@ def load_verifier(
 
     It is self-tested with `sample`, a proof that is known to hold; the keys of the public ceremony and of
     development bring theirs. Without one, only the key's points are checked."""
-    key = verifying_key.parse(find(folder, sha256, ".json"))
+    return _tested(verifying_key.parse(find(folder, sha256, ".json")), chain_id, force, sample)
+
+
+def load_development_verifier(chain_id: int, force: bool = False) -> Verifier:
+    """A verifier with the development key, self-tested. Raises InvalidKey, and DevelopmentKey as
+    `require_allowed` does."""
+    return _tested(development_key(), chain_id, force)
+
+
+def development_key() -> VerifyingKey:
+    """The verifying key of development, which comes with Waypost."""
+    return verifying_key.parse(resources.files("waypost.zk").joinpath(_DEVELOPMENT_FILE).read_bytes())
+
+
+def _tested(
+    key: VerifyingKey, chain_id: int, force: bool, sample: tuple[Proof, Public] | None = None
+) -> Verifier:
     require_allowed(key, chain_id, force)
     verifier = Verifier(key)
     if known := sample or known_proof(key):

@@ -40,6 +40,11 @@ class Verifier:
         self._alpha_beta = curve.pairing([self._alpha], [self._beta])
         self._one = curve.pairing([self._alpha, curve.negate(self._alpha)], [self._beta, self._beta])
 
+    @property
+    def library(self) -> str:
+        """What computes: "zksnake", or "py_ecc" where that has no wheel: half a second a proof."""
+        return self._curve.name
+
     def verify(self, proof: Proof, public: Public) -> bool:
         """Whether the proof holds for these public signals."""
         decoded = self._decode(proof, public)

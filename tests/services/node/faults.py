@@ -27,6 +27,10 @@ class Fuse:
         """Whether the power is off."""
         return self.effects >= self._left
 
+    def blow_after(self, more: int) -> None:
+        """Instead, after so many effects more."""
+        self._left = self.effects + more
+
     def check(self) -> None:
         """Nothing happens in a process without power."""
         if self.blown:

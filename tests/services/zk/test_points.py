@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +10,7 @@ from tests.services.zk.hostile import outside_the_subgroup, unreduced
 
 from waypost.errors import InvalidPoint
 from waypost.protocol.poseidon import R
+from waypost.zk import keys
 from waypost.zk.curve import Curve, FastCurve, native, reference
 from waypost.zk.points import G1_BYTES, G2_BYTES, Q, decode_g1, decode_g2, encode_g1, encode_g2
 
@@ -161,7 +161,7 @@ key = verifying_key.parse(sys.stdin.read())
 proof, public = keys.known_proof(key)
 print(Verifier(key).verify(proof, public), Verifier(key).verify(proof, [*public[:4], 2]))
 """
-    key = Path(__file__).with_name("development_verification_key.json").read_text()
+    key = keys.development_key().to_json()
     done = subprocess.run(
         [sys.executable, "-c", program], input=key, capture_output=True, text=True, check=False
     )

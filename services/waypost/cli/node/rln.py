@@ -95,7 +95,13 @@ def lines(found: dict[str, Any] | None, unit: Unit) -> list[str]:
     if fees is not None:
         late = f"; {fees['late']} members are not paid for any more" if fees["late"] else ""
         shown.append(f"  fees       {unit.show(int(fees['collectable']))} can be collected{late}")
-    return shown
+    slow = "  (slow: this platform has no native library)" if found["library"] == "py_ecc" else ""
+    return [
+        *shown,
+        f"  proofs     {found['verified']:,} verified by {found['library']}{slow}, {found['invalid']:,} invalid",
+        f"  exposed    {found['exposed']} members; slashes: {found['committed']} committed, {found['won']} won"
+        f" ({unit.show(int(found['reward']))}), {found['lost']} lost",
+    ]
 
 
 def _sha256(text: str) -> str:

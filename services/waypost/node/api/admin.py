@@ -67,7 +67,9 @@ class Claims(Model):
 
 
 class RlnStatus(Model):
-    """The membership contract as far as it was read; `mine`: members in the tree that pay this node."""
+    """The membership contract as far as it was read; `mine`: members in the tree that pay this node.
+    `library` verifies proofs with the key that has this digest. Members `exposed` by this node, slashes of
+    them `committed`, `won` (with so much `reward`) and `lost` to others."""
 
     contract: Address
     ready: bool
@@ -75,6 +77,15 @@ class RlnStatus(Model):
     members: int
     mine: int
     fault: str | None
+    verifying_key: str
+    library: str
+    verified: int
+    invalid: int
+    exposed: int
+    committed: int
+    won: int
+    lost: int
+    reward: Amount
 
 
 class Status(Model):
@@ -104,6 +115,8 @@ class Status(Model):
 @router.get("/metrics")
 async def show_metrics(node: NodeHere) -> Response:
     """Prometheus' text format."""
+    if node.rln is not None:
+        node.metrics.limited(node.rln.proofs, await node.rln.slasher.slashes())
     text = node.metrics.exposition(
         await node.ledger.totals(), node.sync.head, len(node.relay.subscriptions), ready=node.sync.ready
     )
@@ -157,6 +170,11 @@ async def _rln(node: Node) -> RlnStatus | None:
         members=members,
         mine=mine,
         fault=node.rln.fault,
+        verifying_key=node.rln.key,
+        library=node.rln.library,
+        verified=node.rln.proofs.verified,
+        invalid=node.rln.proofs.invalid,
+        **asdict(await node.rln.slasher.slashes()),
     )
 
 

@@ -144,9 +144,10 @@ CREATE TABLE shares ( -- the nullifier log: the first signal of each nullifier
     x BLOB NOT NULL, y BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX shares_by_epoch ON shares (epoch);
-CREATE TABLE exposures ( -- members whose secret the node found, and how far the slash is
-    id_commitment BLOB PRIMARY KEY, secret BLOB NOT NULL, salt BLOB NOT NULL, found INTEGER NOT NULL,
-    state TEXT NOT NULL, commit_id INTEGER, slash_id INTEGER
+CREATE TABLE exposures ( -- members whose secret the node found, and the transactions that slash them
+    id_commitment BLOB PRIMARY KEY, secret BLOB NOT NULL, found INTEGER NOT NULL,
+    salt BLOB, -- of the commit; each has a new one
+    commit_id INTEGER, slash_id INTEGER, attempts INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE peers ( -- how far another node's relay was read
     operator TEXT PRIMARY KEY, cursor TEXT NOT NULL

@@ -1,0 +1,453 @@
+"""What a node lets pass, and whom it finds: each kind of bad input, with real proofs where proofs matter; and
+any interleaving over several nodes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.services.node.books import Clock
+from tests.services.node.limiting import (
+    BAD,
+    CLIENT,
+    EPOCH_SECONDS,
+    PEER,
+    ROOT_SECONDS,
+    START,
+    TOLERANCE,
+    Chain,
+    Gate,
+    ScriptedJudge,
+    changed,
+    envelope,
+    gate_on,
+    message,
+    proved,
+)
+
+from waypost.errors import (
+    EpochOutOfRange,
+    InvalidMessage,
+    InvalidProof,
+    MemberExposed,
+    NodeError,
+    NodeNotReady,
+    RateLimited,
+    RootUnknown,
+)
+from waypost.node import nullifiers
+from waypost.node.proof_process import VerifierProcess
+from waypost.node.proofs import CLIENTS
+from waypost.node.rate_gate import Verdict
+from waypost.protocol.poseidon import R
+from waypost.protocol.relay import Envelope
+from waypost.zk import keys
+
+NOW = START // EPOCH_SECONDS
+ALICE, MALLORY, OTHERS = 11, 13, range(100, 120)
+RATE = 2
+
+
+@pytest.fixture
+def chain() -> Chain:
+    chain = Chain()
+    chain.register(START - 5_000, ALICE, MALLORY, rate=RATE)
+    return chain
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(START + 300)
+
+
+@pytest.fixture
+async def gate(chain: Chain, clock: Clock) -> AsyncIterator[Gate]:
+    async with gate_on(chain, clock) as gate:
+        yield gate
+
+
+def judged(gate: Gate) -> int:
+    return cast(ScriptedJudge, gate.judge).judged
+
+
+# ---- With real proofs ----
+
+
+async def test_proofs_of_members_pass_and_no_others(chain: Chain, clock: Clock, tmp_path: Path) -> None:
+    alice = chain.membership(ALICE)
+    async with gate_on(chain, clock, tmp_path, judge=VerifierProcess(keys.development_key())) as gate:
+        sent = proved(alice, "hello", epoch=NOW)
+        assert sent.proof is not None
+        for bad in (
+            replace(sent, message=message("something else")),
+            changed(sent, nullifier=1),
+            changed(sent, y=(sent.proof.y + 1) % R),
+            changed(sent, y=0),
+            changed(sent, proof=bytes(128)),
+            changed(sent, proof=b"\xff" * 128),
+            changed(sent, proof=sent.proof.proof[:64] + bytes(64)),
+        ):
+            with pytest.raises(InvalidProof):
+                await gate.take(bad)
+        stranger = replace(alice, siblings=tuple(range(20)))
+        with pytest.raises(RootUnknown):
+            await gate.take(proved(stranger, "hello", epoch=NOW))
+        assert await gate.take(sent, "192.0.2.77") is Verdict.NEW
+        # Groth16 lets anybody make another proof of the same signal; this one is made anew.
+        again = proved(alice, "hello", epoch=NOW)
+        assert again.proof is not None
+        assert again.proof.proof != sent.proof.proof
+        assert await gate.take(again, "192.0.2.77") is Verdict.DUPLICATE
+
+
+async def test_a_spammers_secret_is_found_from_two_real_proofs(
+    chain: Chain, clock: Clock, tmp_path: Path
+) -> None:
+    mallory = chain.membership(MALLORY)
+    async with gate_on(chain, clock, tmp_path, judge=VerifierProcess(keys.development_key())) as gate:
+        assert await gate.take(proved(mallory, "a", epoch=NOW)) is Verdict.NEW
+        assert await gate.take(proved(mallory, "b", epoch=NOW)) is Verdict.CONFLICT
+        assert await gate.exposed() == {MALLORY}
+        with pytest.raises(MemberExposed):
+            await gate.take(proved(mallory, "c", message_id=1, epoch=NOW))
+        assert await gate.take(proved(chain.membership(ALICE), "d", epoch=NOW)) is Verdict.NEW
+
+
+# ---- Bad input ----
+
+
+@pytest.mark.parametrize("name", ["root", "nullifier", "y"])
+@pytest.mark.parametrize("value", [R, R + 1, 2**256])
+def test_fields_that_are_not_reduced_never_reach_the_gate(chain: Chain, name: str, value: int) -> None:
+    body = dict(envelope(chain.membership(ALICE), "hello", epoch=NOW).to_json())
+    body["rateProof"] = {**cast(dict[str, str], body["rateProof"]), name: str(value)}
+    with pytest.raises(InvalidMessage):
+        Envelope.from_json(body)
+
+
+async def test_a_message_without_a_proof_is_refused(gate: Gate) -> None:
+    with pytest.raises(InvalidProof):
+        await gate.gate.check(Envelope(message("hello")), CLIENT)
+
+
+@pytest.mark.parametrize(
+    ("offset", "late", "taken"),
+    [
+        (-TOLERANCE - 1, False, False),
+        (-TOLERANCE, False, True),
+        (0, False, True),
+        (EPOCH_SECONDS + TOLERANCE - 1, False, True),
+        (EPOCH_SECONDS + TOLERANCE, False, False),
+        (-TOLERANCE - 1, True, False),
+        (EPOCH_SECONDS + TOLERANCE, True, True),
+        (EPOCH_SECONDS + ROOT_SECONDS - 1, True, True),
+        (EPOCH_SECONDS + ROOT_SECONDS, True, False),
+    ],
+)
+async def test_the_epochs_that_are_taken(
+    gate: Gate, chain: Chain, clock: Clock, offset: int, late: bool, taken: bool
+) -> None:
+    clock.now = START + offset
+    sent = envelope(chain.membership(ALICE), "hello", epoch=NOW)
+    if taken:
+        assert await gate.take(sent, PEER if late else CLIENT, late=late) is Verdict.NEW
+    else:
+        with pytest.raises(EpochOutOfRange):
+            await gate.take(sent, PEER if late else CLIENT, late=late)
+
+
+@pytest.mark.parametrize("epoch", [0, NOW - 2, NOW + 2, 2**53 - 1])
+async def test_other_epochs_cost_no_look_at_the_books(gate: Gate, chain: Chain, epoch: int) -> None:
+    gate.level = False  # this would be noticed first
+    with pytest.raises(EpochOutOfRange):
+        await gate.take(changed(envelope(chain.membership(ALICE), "x", epoch=NOW), epoch=epoch))
+    assert judged(gate) == 0
+
+
+async def test_a_node_that_is_behind_takes_nothing(gate: Gate, chain: Chain) -> None:
+    gate.level = False
+    with pytest.raises(NodeNotReady):
+        await gate.take(envelope(chain.membership(ALICE), "hello", epoch=NOW))
+
+
+async def test_roots_count_for_a_while_after_they_were_replaced(
+    gate: Gate, chain: Chain, clock: Clock
+) -> None:
+    old = chain.membership(ALICE)
+    chain.register(clock.now, OTHERS[0])
+    await gate.follow(chain)
+    clock.now += ROOT_SECONDS
+    epoch = clock.now // EPOCH_SECONDS
+    assert await gate.take(envelope(old, "hello", epoch=epoch)) is Verdict.NEW
+    clock.now += 1
+    with pytest.raises(RootUnknown):
+        await gate.take(envelope(old, "hello again", message_id=1, epoch=epoch))
+    assert judged(gate) == 1
+
+
+async def test_a_copied_nullifier_needs_no_proof_to_be_refused(gate: Gate, chain: Chain) -> None:
+    alice, mallory = chain.membership(ALICE), chain.membership(MALLORY)
+    sent = envelope(alice, "hello", epoch=NOW)
+    assert sent.proof is not None
+    await gate.take(sent)
+    forged = envelope(mallory, "mine", epoch=NOW)
+    for bad in (
+        changed(forged, nullifier=sent.proof.nullifier),
+        changed(sent, y=(sent.proof.y + 1) % R),
+        replace(sent, message=message("another")),
+    ):
+        with pytest.raises(InvalidProof):
+            await gate.take(bad)
+    assert judged(gate) == 1
+    assert await gate.exposed() == set()
+    for _ in range(CLIENTS.failures - 3):
+        with pytest.raises(InvalidProof):
+            await gate.take(bad)
+    with pytest.raises(RateLimited):
+        await gate.take(envelope(alice, "again", message_id=1, epoch=NOW))
+    assert await gate.take(envelope(alice, "again", message_id=1, epoch=NOW), "10.0.0.1") is Verdict.NEW
+
+
+async def test_invalid_proofs_are_charged_to_their_source_alone(gate: Gate, chain: Chain) -> None:
+    alice = chain.membership(ALICE)
+    bad = [envelope(alice, f"bad {n}", epoch=NOW, proof=BAD) for n in range(60)]
+    ends = await asyncio.gather(*(gate.take(each) for each in bad), return_exceptions=True)
+    assert sum(isinstance(end, InvalidProof) for end in ends) == CLIENTS.failures
+    assert sum(isinstance(end, RateLimited) for end in ends) == 60 - CLIENTS.failures
+    assert judged(gate) == CLIENTS.failures
+    assert await gate.take(envelope(alice, "good", epoch=NOW), "10.0.0.1") is Verdict.NEW
+
+
+# ---- Duplicates and conflicts ----
+
+
+async def test_duplicates_are_told_by_nullifier_and_x_and_not_by_proof(gate: Gate, chain: Chain) -> None:
+    sent = envelope(chain.membership(ALICE), "hello", epoch=NOW)
+    assert await gate.take(sent) is Verdict.NEW
+    assert await gate.take(sent) is Verdict.DUPLICATE
+    assert await gate.take(changed(sent, proof=BAD)) is Verdict.DUPLICATE
+    chain.register(START - 100, OTHERS[0])
+    await gate.follow(chain)
+    anew = envelope(chain.membership(ALICE), "hello", epoch=NOW)
+    assert anew.proof is not None
+    assert sent.proof is not None
+    assert anew.proof.root != sent.proof.root
+    assert await gate.take(anew) is Verdict.DUPLICATE
+    assert judged(gate) == 1
+
+
+async def test_an_old_root_does_not_hide_a_conflict(gate: Gate, chain: Chain, clock: Clock) -> None:
+    """Whoever sends two messages under a root that is about to expire is found where they meet."""
+    mallory = chain.membership(MALLORY)
+    chain.register(clock.now, OTHERS[0])
+    await gate.follow(chain)
+    clock.now += ROOT_SECONDS
+    epoch = clock.now // EPOCH_SECONDS
+    assert await gate.take(envelope(mallory, "here", epoch=epoch)) is Verdict.NEW
+    clock.now += 30
+    assert await gate.take(envelope(mallory, "there", epoch=epoch), PEER, late=True) is Verdict.CONFLICT
+    assert await gate.exposed() == {MALLORY}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 1, 1, 0), (1, 0, 0, 1, 1)])
+async def test_conflicts_in_either_order_and_again(gate: Gate, chain: Chain, order: tuple[int, ...]) -> None:
+    pair = [envelope(chain.membership(MALLORY), text, epoch=NOW) for text in ("a", "b")]
+    verdicts = [await gate.take(pair[place], PEER, late=True) for place in order]
+    first = order[0]
+    expected = [Verdict.DUPLICATE if place == first else Verdict.CONFLICT for place in order]
+    assert verdicts == [Verdict.NEW, *expected[1:]]
+    assert await gate.exposed() == {MALLORY}
+
+
+async def test_two_at_once_are_one_new_and_one_conflict(gate: Gate, chain: Chain) -> None:
+    pair = [envelope(chain.membership(MALLORY), text, epoch=NOW) for text in ("a", "b")]
+    for each in pair:
+        await gate.gate.check(each, CLIENT)
+    verdicts = [await gate.record(each) for each in pair]
+    assert verdicts == [Verdict.NEW, Verdict.CONFLICT]
+    assert await gate.exposed() == {MALLORY}
+
+
+async def test_a_write_that_fails_leaves_no_trace(gate: Gate, chain: Chain) -> None:
+    sent = envelope(chain.membership(ALICE), "hello", epoch=NOW)
+
+    def fail(connection: object) -> None:
+        gate.gate.record(connection, sent)  # type: ignore[arg-type]
+        raise NodeError
+
+    with pytest.raises(NodeError):
+        await gate.db.write(fail)
+    assert await gate.take(sent) is Verdict.NEW
+
+
+async def test_who_was_slashed_on_chain_is_refused_while_its_roots_count(
+    gate: Gate, chain: Chain, clock: Clock
+) -> None:
+    mallory = chain.membership(MALLORY)
+    chain.slash(clock.now, MALLORY)
+    await gate.follow(chain)
+    with pytest.raises(MemberExposed):
+        await gate.take(envelope(mallory, "hello", epoch=NOW))
+    assert judged(gate) == 0
+    assert (
+        await gate.take(envelope(chain.membership(ALICE, besides=[MALLORY]), "hi", epoch=NOW)) is Verdict.NEW
+    )
+    chain.undo(1)
+    chain.mine(clock.now)
+    await gate.follow(chain)  # a reorg takes it back
+    assert await gate.take(envelope(mallory, "hello", epoch=NOW)) is Verdict.NEW
+
+
+async def test_the_log_and_exposures_survive_a_restart(chain: Chain, clock: Clock, tmp_path: Path) -> None:
+    mallory, alice = chain.membership(MALLORY), chain.membership(ALICE)
+    async with gate_on(chain, clock, tmp_path) as gate:
+        await gate.take(envelope(mallory, "a", epoch=NOW))
+        await gate.take(envelope(alice, "hello", epoch=NOW))
+    async with gate_on(chain, clock, tmp_path) as gate:
+        assert await gate.take(envelope(alice, "hello", epoch=NOW)) is Verdict.DUPLICATE
+        assert await gate.take(envelope(mallory, "b", epoch=NOW)) is Verdict.CONFLICT
+    async with gate_on(chain, clock, tmp_path) as gate:
+        with pytest.raises(MemberExposed):
+            await gate.take(envelope(mallory, "c", message_id=1, epoch=NOW))
+
+
+async def test_the_log_is_pruned_when_an_epoch_can_come_no_more(
+    gate: Gate, chain: Chain, clock: Clock
+) -> None:
+    sent = envelope(chain.membership(ALICE), "hello", epoch=NOW)
+    await gate.take(sent)
+    clock.now = START + EPOCH_SECONDS + ROOT_SECONDS - 1
+    assert await gate.gate.prune(clock.now) == 0
+    assert await gate.take(sent, PEER, late=True) is Verdict.DUPLICATE
+    clock.now += 2 * ROOT_SECONDS + 2 * EPOCH_SECONDS
+    assert await gate.gate.prune(clock.now) == 1
+    assert await gate.db.read(nullifiers.count) == 0
+    with pytest.raises(EpochOutOfRange):
+        await gate.take(sent, PEER, late=True)
+
+
+async def test_what_a_wrong_clock_logged_is_pruned_too(gate: Gate, chain: Chain, clock: Clock) -> None:
+    clock.now += 10**6
+    await gate.take(envelope(chain.membership(ALICE), "hello", epoch=clock.now // EPOCH_SECONDS))
+    assert await gate.gate.prune(START) == 1
+
+
+# ---- Any interleaving ----
+
+NODES = 3
+
+
+class Honest:
+    """A client that keeps its counter: an epoch never comes back, and no number is used twice in one."""
+
+    def __init__(self, skew: int) -> None:
+        self.skew, self.epoch, self.used = skew, 0, 0
+        self.sent: list[tuple[str, int, int]] = []
+        """Text, number and epoch of what was sent."""
+
+    def send(self, now: int) -> tuple[str, int, int] | None:
+        epoch = max(self.epoch, (now + self.skew) // EPOCH_SECONDS)
+        if epoch != self.epoch:
+            self.epoch, self.used = epoch, 0
+        if self.used == RATE:
+            return None
+        self.used += 1  # on disk before anything is sent
+        self.sent.append((f"text {len(self.sent)}", self.used - 1, epoch))
+        return self.sent[-1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(chance=st.randoms(use_true_random=False), skew=st.integers(-30, 30))
+def test_honest_members_are_never_exposed(chance: Random, skew: int) -> None:
+    """Over several nodes whose clocks differ, near the ends of epochs, through reorgs and new roots, with
+    repeats, new proofs of what was sent, and nodes that pass things on late."""
+    asyncio.run(_honest(chance, skew))
+
+
+async def _honest(chance: Random, skew: int) -> None:
+    chain = Chain()
+    chain.register(START - 5_000, ALICE, MALLORY, rate=RATE)
+    honest, now = Honest(skew), START + chance.choice((0, 300, EPOCH_SECONDS - 10))
+    clocks = [Clock(now) for _ in range(NODES)]
+    skews = [chance.randint(-30, 30) for _ in range(NODES)]
+    outsiders = iter(OTHERS)
+    passed: list[Envelope] = []
+    async with contextlib.AsyncExitStack() as stack:
+        gates = [await stack.enter_async_context(gate_on(chain, clock)) for clock in clocks]
+        for _ in range(12):
+            now += chance.choice((0, 1, 20, 200))
+            for clock, off in zip(clocks, skews, strict=True):
+                clock.now = now + off
+            step, gate = chance.randrange(6), chance.choice(gates)
+            if step <= 1 and (fresh := honest.send(now)):
+                text, number, epoch = fresh
+                sent = envelope(chain.membership(ALICE), text, message_id=number, epoch=epoch)
+                passed.append(sent)
+                assert await gate.take(sent) in (Verdict.NEW, Verdict.DUPLICATE)
+            elif step == 2 and honest.sent:  # the answer was lost: asked again, with a new proof
+                text, number, epoch = chance.choice(honest.sent)
+                anew = envelope(chain.membership(ALICE), text, message_id=number, epoch=epoch)
+                with contextlib.suppress(EpochOutOfRange):
+                    assert await gate.take(anew) in (Verdict.NEW, Verdict.DUPLICATE)
+            elif step == 3 and passed:
+                with contextlib.suppress(EpochOutOfRange, RootUnknown):
+                    late = await gate.take(chance.choice(passed), PEER, late=True)
+                    assert late in (Verdict.NEW, Verdict.DUPLICATE)
+            elif step == 4:
+                chain.register(now, next(outsiders))
+                for each in gates:
+                    await each.follow(chain)
+            elif step == 5 and len(chain.blocks) > 2:
+                chain.undo(1)
+                chain.register(now, next(outsiders))
+                for each in gates:
+                    await each.follow(chain)
+        for each in gates:
+            assert await each.exposed() == set()
+
+
+@settings(max_examples=40, deadline=None)
+@given(chance=st.randoms(use_true_random=False), doubled=st.integers(0, RATE - 1))
+def test_one_message_too_many_exposes_its_sender_wherever_both_shares_meet(
+    chance: Random, doubled: int
+) -> None:
+    asyncio.run(_spam(chance, doubled))
+
+
+async def _spam(chance: Random, doubled: int) -> None:
+    chain = Chain()
+    chain.register(START - 5_000, ALICE, MALLORY, rate=RATE)
+    member, clock = chain.membership(MALLORY), Clock(START + 590)
+    sent = [envelope(member, f"text {n}", message_id=n, epoch=NOW) for n in range(RATE)]
+    sent.append(envelope(member, "one too many", message_id=doubled, epoch=NOW))
+    pair = sent[doubled], sent[-1]
+    async with contextlib.AsyncExitStack() as stack:
+        gates = [await stack.enter_async_context(gate_on(chain, clock)) for _ in range(NODES)]
+        places = [chance.choice(gates) for _ in sent]
+        stored: dict[Gate, list[Envelope]] = {gate: [] for gate in gates}
+        order = list(zip(sent, places, strict=True))
+        chance.shuffle(order)
+        for each, gate in order:
+            with contextlib.suppress(MemberExposed):
+                await gate.take(each)
+                stored[gate].append(each)
+        clock.now += chance.choice((0, ROOT_SECONDS - 1))
+        links = [(a, b) for a in gates for b in gates if a is not b] * 2
+        chance.shuffle(links)
+        for giver, taker in links:  # evidence and messages, in order of acceptance
+            for each in list(stored[giver]):
+                with contextlib.suppress(MemberExposed):
+                    await taker.take(each, PEER, late=True)
+                    stored[taker].append(each)
+        for gate in gates:
+            both = all(any(each is kept for kept in stored[gate]) for each in pair)
+            assert await gate.exposed() == ({MALLORY} if both else set())
+        assert {MALLORY} in [await gate.exposed() for gate in gates], "somewhere both have met"
+        honest = envelope(chain.membership(ALICE), "hello", epoch=clock.now // EPOCH_SECONDS)
+        assert await gates[0].take(honest) is Verdict.NEW
