@@ -20,6 +20,7 @@ from waypost.node.node import Node
 from waypost.node.settings import NodeSettings
 
 MAX_CONNECTIONS = 1024
+"""Besides those of subscribers."""
 BACKLOG = 1024
 MAX_FRAME = 64 * 1024
 """Bytes of one WebSocket message to the node: all topics of a subscription, or a payment."""
@@ -130,7 +131,7 @@ def _configuration(settings: NodeSettings, app: ASGIApp) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # limits.remote_address reads them, and trusts one proxy only
-        limit_concurrency=MAX_CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS + settings.relay.max_subscribers,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         backlog=BACKLOG,
         timeout_graceful_shutdown=GRACE_SECONDS,

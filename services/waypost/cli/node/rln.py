@@ -98,9 +98,10 @@ def lines(found: dict[str, Any] | None, unit: Unit) -> list[str]:
     slow = "  (slow: this platform has no native library)" if found["library"] == "py_ecc" else ""
     return [
         *shown,
-        f"  proofs     {found['verified']:,} verified by {found['library']}{slow}, {found['invalid']:,} invalid",
-        f"  exposed    {found['exposed']} members; slashes: {found['committed']} committed, {found['won']} won"
-        f" ({unit.show(int(found['reward']))}), {found['lost']} lost",
+        f"  proofs     {found['verified']:,} verified by {found['library']}{slow},"
+        f" {found['invalid']:,} invalid",
+        f"  exposed    {found['exposed']} members; slashes: {found['committed']} committed,"
+        f" {found['won']} won ({unit.show(int(found['reward']))}), {found['lost']} lost",
     ]
 
 

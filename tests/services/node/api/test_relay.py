@@ -167,7 +167,20 @@ async def test_storing_with_a_proof_relays_it_with_the_proof(open_node: Listenin
         ({"rateProof": proof(epoch=True)}, 400, "invalid_request"),
         ({"rateProof": "none"}, 400, "invalid_request"),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=[
+        "topic",
+        "giant_topic",
+        "old",
+        "future",
+        "large_payload",
+        "large_body",
+        "root",
+        "negative",
+        "short_proof",
+        "far_epoch",
+        "boolean_epoch",
+        "no_object",
+    ],
 )
 async def test_bad_messages_are_refused(
     open_node: Listening, changes: dict[str, Any], status: int, code: str
