@@ -103,7 +103,7 @@ async def examine(folder: Path, password: str, clock: Callable[[], int]) -> Asyn
             _head(connection, config, clock),
             _logs(connection, config),
             _contracts(connection, config),
-            _funds(connection, keys.gas or config.operator),
+            _funds(connection, keys.gas),
             _registration(connection, config, keys.node),
         )
         names = ("rpc", "logs", "contracts", "funds", "registration")
@@ -144,6 +144,13 @@ class _Keys:
                 "keys",
                 f"No key of the payee {config.payee} is here: the node cannot consent to close channels.",
                 "Nothing, if the payee is a contract or kept elsewhere.",
+            )
+        elif self.gas == operator:
+            self.finding = _warning(
+                "keys",
+                f"They open; the operator's key, which owns the stake, pays gas from {self.gas}.",
+                "Put the key file of an account of its own, with the folder's password, at "
+                f"{settings.keystore_path(folder, 'gas')}.",
             )
         else:
             self.finding = _ok("keys", f"They open; {self.node} signs, {self.gas} pays gas.")
@@ -241,7 +248,9 @@ def claims_affordable(balance: int, price: int) -> int:
     return 0 if spare < 0 else 1 + spare // (CLAIM_GAS * max(1, price))
 
 
-async def _funds(connection: Connection, account: ChecksumAddress) -> Finding:
+async def _funds(connection: Connection, account: ChecksumAddress | None) -> Finding:
+    if account is None:
+        return Finding("funds", Verdict.SKIPPED, "Only the keys tell which account pays gas.")
     balance, asked = await connection.balance(account), await fees.ask(connection)
     claims, claim = claims_affordable(balance, asked.limit), CLAIM_GAS * asked.limit
     sentence = f"{account} holds {balance / 10**18:.6f} ETH; a claim costs about {claim / 10**18:.6f} ETH."

@@ -166,7 +166,7 @@ class NodeSettings(NodeConfig):
     node_key: SecretBytes
     """Signs the descriptor."""
     gas_key: SecretBytes
-    """Sends transactions and pays their gas; the operator's key unless a gas account was given."""
+    """Sends transactions and pays their gas; the operator's key in a folder without a gas key."""
     payee_key: SecretBytes | None = None
     """Signs consent to close; absent when the payee is a contract or kept elsewhere."""
     admin_token: SecretStr

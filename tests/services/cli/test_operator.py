@@ -29,6 +29,7 @@ def node(
         ("node", "init", "--dev-account", "1", "--port", "1"),
         ("token", "mint", "100", "--dev-account", "0", "--to", GIVEN),
         ("node", "register", "--yes"),
+        ("node", "fund", "1", "--yes"),
     ):
         done = waypost(*words)
         assert done.code == 0, done.err
@@ -86,6 +87,14 @@ def test_the_doctor_names_what_is_wrong(node: Path, waypost: Run, monkeypatch: p
     settings.save(node, config)
     (node / "node.json").write_text("{}")
     assert waypost("node", "doctor").error == "invalid_config"
+
+
+def test_the_doctor_warns_of_gas_that_the_operators_key_pays(node: Path, waypost: Run) -> None:
+    (node / "keys" / "gas.keystore.json").unlink()
+    assert verdicts(waypost)["keys"] == "warning"
+    shown = waypost("node", "doctor")
+    assert f"the operator's key, which owns the stake, pays gas from {GIVEN}" in shown.out
+    assert waypost("node", "fund", "1", "--yes").error == "invalid_config"
 
 
 def test_a_key_is_rotated(node: Path, waypost: Run) -> None:
@@ -162,14 +171,14 @@ def test_a_lost_key_is_replaced(node: Path, waypost: Run) -> None:
 
 
 def test_a_lost_configuration_costs_no_key(node: Path, waypost: Run) -> None:
-    keystore = node / "keys" / "operator.keystore.json"
-    before = keystore.read_bytes()
+    before = {path: path.read_bytes() for path in (node / "keys").iterdir()}
+    assert {path.name for path in before} >= {"operator.keystore.json", "gas.keystore.json"}
     (node / "node.json").unlink()
     for words in (("init", "--dev-account", "1"), ("status",)):
         told = waypost("node", *words)
         assert told.error == "invalid_config"
         assert "restore that from a backup" in told.err
-    assert keystore.read_bytes() == before
+    assert {path: path.read_bytes() for path in (node / "keys").iterdir()} == before
 
 
 def test_nobody_elses_key_is_rotated(node: Path, waypost: Run) -> None:

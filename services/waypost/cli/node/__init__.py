@@ -1,11 +1,12 @@
 """`waypost node`: what an operator does, from nothing to a staked, earning node and out again."""
 
-from waypost.cli.node import backup, doctor, leaving, listing, money, rotation, running, setup, stake
+from waypost.cli.node import backup, doctor, funding, leaving, listing, money, rotation, running, setup, stake
 from waypost.cli.nouns import noun
 
 app = noun("Run a node that earns.")
 app.command("init")(setup.init)
 app.command("register")(setup.register)
+app.command("fund")(funding.fund)
 app.command("run")(running.run)
 app.command("status")(money.status)
 app.command("claim")(money.claim)

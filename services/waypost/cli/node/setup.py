@@ -76,7 +76,8 @@ def init(
 ) -> None:
     """Make a node's folder: settings, keys and the admin token.
 
-    The operator's key is that of --keystore or --dev-account, or a new one. The node's own key is always new.
+    The operator's key is that of --keystore or --dev-account, or a new one. The node's own key and its gas
+    account's are always new.
     Prices are per KiB and hour kept, per KiB fetched, and per channel opened. All settings can be changed in
     node.json later.
     """
@@ -89,7 +90,8 @@ def init(
             operator_key = signing_key(keystore, dev_account, password_file, chain_id) or secrets.token_bytes(
                 32
             )
-            node_key, operator = secrets.token_bytes(32), address_of(operator_key)
+            node_key, gas_key = secrets.token_bytes(32), secrets.token_bytes(32)
+            operator = address_of(operator_key)
             config = _config(
                 {
                     **_chain_part(there, rpc_url),
@@ -105,9 +107,9 @@ def init(
                     "prices": _prices(there, store_price, fetch_price, opening_price, min_deposit),
                 }
             )
-            keys = {"operator": operator_key, "node": node_key}
+            keys = {"operator": operator_key, "node": node_key, "gas": gas_key}
             settings.initialise(folder, config, keys, password(str(folder), password_file, new=True))
-            _tell(out, folder, operator, config.endpoint)
+            _tell(out, folder, operator, address_of(gas_key), config.endpoint)
 
     asyncio.run(run())
 
@@ -188,18 +190,22 @@ def _prices(
     return {name: there.unit.parse(text, "price") for name, text in given.items() if text is not None}
 
 
-def _tell(out: Output, folder: Path, operator: ChecksumAddress, endpoint: str) -> None:
+def _tell(
+    out: Output, folder: Path, operator: ChecksumAddress, gas_account: ChecksumAddress, endpoint: str
+) -> None:
     out.result(
         {
             "dataDir": str(folder),
             "operator": operator,
+            "gasAccount": gas_account,
             "endpoint": endpoint,
             "config": str(folder / "node.json"),
         },
         [
-            f"folder    {folder}",
-            f"operator  {operator}    needs ETH for gas, and tokens for the stake",
-            f"endpoint  {endpoint}",
-            "Next: `waypost node register`, then `waypost node run`.",
+            f"folder       {folder}",
+            f"operator     {operator}    needs tokens for the stake, and ETH to register",
+            f"gas account  {gas_account}    needs ETH for openings and claims: fund it",
+            f"endpoint     {endpoint}",
+            "Next: `waypost node register`, `waypost node fund`, then `waypost node run`.",
         ],
     )
