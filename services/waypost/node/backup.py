@@ -88,7 +88,8 @@ def restore(source: Path, data_dir: Path) -> dict[str, Any]:
 def _names(data_dir: Path) -> list[str]:
     """What to back up. Raises InvalidConfig for what could not be restored."""
     keys = sorted(f"{KEYS_FOLDER}/{path.name}" for path in (data_dir / KEYS_FOLDER).glob("*"))
-    for name in (CONFIG_FILE, TOKEN_FILE, *keys):
+    token = [TOKEN_FILE] if (data_dir / TOKEN_FILE).exists() else []  # the node's start makes another
+    for name in (CONFIG_FILE, *token, *keys):
         path = data_dir / name
         if not (_MEMBER.fullmatch(name) and path.is_file() and path.stat().st_size <= MAX_SMALL):
             raise InvalidConfig(
@@ -96,7 +97,7 @@ def _names(data_dir: Path) -> list[str]:
                 f"or name it {KEYS_FOLDER}/NAME.keystore.json if it is a key.",
                 path=str(path),
             )
-    return [CONFIG_FILE, TOKEN_FILE, *keys, *([BOOKS] if (data_dir / BOOKS).exists() else [])]
+    return [CONFIG_FILE, *token, *keys, *([BOOKS] if (data_dir / BOOKS).exists() else [])]
 
 
 def _copy_books(books: Path, copy: Path) -> None:
@@ -141,7 +142,7 @@ def _unpack(source: Path, work: Path) -> dict[str, Any]:
             members = {member.name: member for member in tar}
             manifest = json.loads(_read(tar, members, MANIFEST))
             expected: dict[str, str] = dict(manifest["files"])
-            if manifest["format"] != FORMAT or not {CONFIG_FILE, TOKEN_FILE} <= set(expected):
+            if manifest["format"] != FORMAT or CONFIG_FILE not in expected:
                 raise InvalidBackup(f"{source} is no backup that this version knows.", path=str(source))
             (work / KEYS_FOLDER).mkdir(mode=0o700)
             for name, digest in expected.items():

@@ -21,7 +21,14 @@ from eth_typing import ChecksumAddress
 from waypost.chain import artifacts, fees
 from waypost.chain.connection import Connection, connect
 from waypost.chain.registry import RegisteredNode, Registry
-from waypost.errors import ChainError, ConfigurationError, NodeError, ProtocolError, WaypostError
+from waypost.errors import (
+    ChainError,
+    ConfigurationError,
+    NodeError,
+    ProtocolError,
+    WaypostError,
+    WrongPassword,
+)
 from waypost.node import settings
 from waypost.node.accounts import Accounts
 from waypost.node.backends.schema import check
@@ -123,8 +130,11 @@ class _Keys:
         self.gas: ChecksumAddress | None = None
         try:
             found = {role: settings.read_key(folder, role, password) for role in settings.KEY_ROLES}
-        except ConfigurationError as error:
+        except WrongPassword as error:
             self.finding = _failed("keys", str(error), "Give the password that the folder was made with.")
+            return
+        except ConfigurationError as error:
+            self.finding = _failed("keys", str(error), "Restore it from a backup, or make it readable.")
             return
         addresses = {role: address_of(key) for role, key in found.items() if key is not None}
         self.node, operator = addresses.get("node"), addresses.get("operator")
@@ -157,10 +167,13 @@ class _Keys:
 
 
 def _files(folder: Path) -> Finding:
-    secret = [folder / KEYS_FOLDER, *(folder / KEYS_FOLDER).glob("*.json"), folder / settings.TOKEN_FILE]
+    token = folder / settings.TOKEN_FILE
+    tokens = [token] if token.exists() else []
+    secret = [folder / KEYS_FOLDER, *(folder / KEYS_FOLDER).glob("*.json"), *tokens]
     try:
         seen = [path.name for path in secret if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
-        settings.read_admin_token(folder)
+        if tokens:
+            settings.read_admin_token(folder)
         with tempfile.NamedTemporaryFile(dir=folder) as probe:
             probe.write(b"probe")
             probe.flush()
@@ -169,6 +182,8 @@ def _files(folder: Path) -> Finding:
         return _failed("files", f"{folder} is not usable: {error}", "Make it writable for the node alone.")
     if seen:
         return _failed("files", f"Others can read {', '.join(seen)}.", f"chmod -R go= {folder / KEYS_FOLDER}")
+    if not tokens:
+        return _warning("files", f"{token} is missing.", "Start the node again: it makes another.")
     return _ok("files", "Keys are for the node alone, and the folder can be written.")
 
 

@@ -69,6 +69,15 @@ def test_the_doctor_names_what_is_wrong(node: Path, waypost: Run, monkeypatch: p
     keystore.chmod(0o644)
     assert verdicts(waypost)["files"] == "failed"
     keystore.chmod(0o600)
+    content = keystore.read_text()
+    keystore.write_text("{}")
+    assert "→ Restore it from a backup" in waypost("node", "doctor").out
+    keystore.write_text(content)
+    token = node / "admin.token"
+    token.rename(node / "lost")
+    assert verdicts(waypost)["files"] == "warning"
+    assert "→ Start the node again: it makes another." in waypost("node", "doctor").out
+    (node / "lost").rename(token)
     with monkeypatch.context() as patch:
         patch.setenv("WAYPOST_PASSWORD", "another")
         assert verdicts(waypost)["keys"] == "failed"

@@ -76,6 +76,14 @@ def test_a_folder_without_books_is_copied(folder: Path, tmp_path: Path) -> None:
     assert stat.S_IMODE(os.stat(tmp_path / "new" / "keys" / "node.keystore.json").st_mode) == 0o600
 
 
+def test_a_lost_token_is_no_obstacle(folder: Path, tmp_path: Path) -> None:
+    (folder / "admin.token").unlink()
+    backup.create(folder, tmp_path / "copy")
+    backup.restore(tmp_path / "copy", tmp_path / "new")
+    settings.renew_admin_token(tmp_path / "new")  # as the node's start does
+    assert settings.load(tmp_path / "new", PASSWORD).admin_token
+
+
 def test_links_are_followed(folder: Path, tmp_path: Path) -> None:
     key = folder / "keys" / "node.keystore.json"
     key.rename(tmp_path / "elsewhere")
