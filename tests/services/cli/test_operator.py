@@ -234,6 +234,29 @@ def test_stake_is_provisioned_thawed_and_withdrawn(node: Path, waypost: Run, cha
         assert waypost("node", "stake", "--yes", "--", amount).error == "amount_out_of_range"
 
 
+def test_thawing_more_is_warned_of(node: Path, waypost: Run) -> None:
+    assert "would wait as long again" not in waypost("node", "thaw", "1", "--yes").err
+    for more in ("--dry-run", "--yes"):
+        told = waypost("node", "thaw", "2", more)
+        assert told.code == 0
+        assert "1 DUSD, which can be withdrawn from" in told.err
+        assert "would wait as long again: withdraw them first" in told.err
+
+
+def test_who_leaves_gets_at_once_what_has_thawed(node: Path, waypost: Run, chain: str) -> None:
+    assert waypost("node", "thaw", "4", "--yes").code == 0
+    assert "4 DUSD that are thawing beside it then wait" in waypost("node", "exit", "--dry-run").out
+    rpc(chain, "evm_increaseTime", 60)
+    rpc(chain, "evm_mine")
+    shown = waypost("node", "exit", "--dry-run").out
+    assert "4 DUSD have thawed and can be withdrawn." in shown
+    assert "6 DUSD are staked: to be thawed." in shown
+    left = waypost("node", "exit", "--yes", "--json")
+    assert left.code == 0, left.err
+    assert (left.json["next"], left.json["thawing"]) == ("wait", "6000000")
+    assert waypost("token", "balance", GIVEN, "--json").json["balance"] == "94000000"
+
+
 def test_status_says_what_to_do_next(node: Path, waypost: Run, chain: str) -> None:
     def status() -> dict[str, Any]:
         done = waypost("node", "status", "--json")
