@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from eth_account import Account
 from eth_typing import ChecksumAddress
@@ -140,6 +141,12 @@ class NodeConfig(_Section):
     def identity(self) -> Identity:
         """Whose books this node does."""
         return Identity(self.chain_id, self.channels, self.registry, self.token, self.payee)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether requests to `endpoint` can arrive: directly, through a proxy, or from this machine."""
+        here = is_loopback(urlsplit(self.endpoint).hostname or "")
+        return here or self.trusted_proxy or not is_loopback(self.host)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -55,6 +55,27 @@ def node_key(folder: Path, role: str = "node") -> str:
     return address_of(key)
 
 
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.parametrize(
+    ("words", "warned"),
+    [
+        (("--endpoint", "https://node.example", "--tls-cert", "c", "--tls-key", "k"), True),
+        (("--endpoint", "https://node.example", "--trusted-proxy"), False),
+        (
+            ("--endpoint", "https://node.example", "--host", "0.0.0.0", "--tls-cert", "c", "--tls-key", "k"),
+            False,
+        ),
+        (("--endpoint", "http://127.0.0.1:8400"), False),
+    ],
+)
+def test_a_public_node_that_nobody_reaches_is_warned_of(
+    waypost: Run, words: tuple[str, ...], warned: bool
+) -> None:
+    made = waypost("node", "init", *words)
+    assert made.code == 0
+    assert ("Warning: the node would listen on 127.0.0.1 alone" in made.err) is warned
+
+
 def test_a_healthy_node_that_does_not_run(node: Path, waypost: Run) -> None:
     found = verdicts(waypost)
     assert found.pop("endpoint") == "warning"

@@ -41,7 +41,9 @@ Price = Annotated[str | None, typer.Option(help="In whole tokens, such as 0.0000
 
 @examples(
     "waypost node init --dev-account 1",
-    "waypost node init --endpoint https://node.example --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem",
+    "waypost node init --keystore wallet.json --endpoint https://node.example --host 0.0.0.0 --port 443"
+    " --tls-cert cert.pem --tls-key key.pem",
+    "waypost node init --keystore wallet.json --endpoint https://node.example --trusted-proxy",
 )
 def init(
     data_dir: DataDir = None,
@@ -107,6 +109,11 @@ def init(
                     "prices": _prices(there, store_price, fetch_price, opening_price, min_deposit),
                 }
             )
+            if not config.reachable:
+                out.progress(
+                    f"Warning: the node would listen on {config.host} alone, where nobody reaches "
+                    f"{config.endpoint}: give --host 0.0.0.0, or --trusted-proxy behind a proxy."
+                )
             keys = {"operator": operator_key, "node": node_key, "gas": gas_key}
             settings.initialise(folder, config, keys, password(str(folder), password_file, new=True))
             _tell(out, folder, operator, address_of(gas_key), config.endpoint)
