@@ -2,7 +2,9 @@
 
 import os
 import stat
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from tests.services.cli.conftest import PASSWORD, Run
 
 from waypost.cli.node import rotation
-from waypost.node import keys, settings
+from waypost.node import keys, locks, settings
 from waypost.protocol.signatures import address_of
 
 GIVEN = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"  # development account 1
@@ -125,6 +127,28 @@ def test_the_doctor_warns_of_gas_that_the_operators_key_pays(node: Path, waypost
     shown = waypost("node", "doctor")
     assert f"the operator's key, which owns the stake, pays gas from {GIVEN}" in shown.out
     assert waypost("node", "fund", "1", "--yes").error == "invalid_config"
+
+
+def test_the_token_is_not_for_whoever_took_the_port(node: Path, waypost: Run) -> None:
+    asked: list[str | None] = []
+
+    class Thief(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Authorization"])
+
+    with HTTPServer(("127.0.0.1", 0), Thief) as server:
+        threading.Thread(target=server.serve_forever).start()
+        config = settings.read_config(node)
+        settings.save(node, config.model_copy(update={"admin_port": server.server_port}))
+        with locks.held(node, locks.BOOKS):  # as a command does that opened the books itself
+            assert waypost("node", "status").error == "data_in_use"
+        found = waypost("node", "status", "--json")
+        with locks.held(node, locks.LISTENER):  # as if the port were the node's: the test would see a token
+            assert waypost("node", "status").error == "node_refused"
+        server.shutdown()
+    assert found.json["running"] is False
+    token = settings.read_admin_token(node).get_secret_value()
+    assert asked == [f"Bearer {token}"]  # once, from the command that took it for the node
 
 
 def test_a_key_is_rotated(node: Path, waypost: Run) -> None:
