@@ -56,7 +56,8 @@ def root(
       waypost deploy --dev-account 0 --yes                   the contracts
       waypost node init --dev-account 1                      a node's folder and keys
       waypost token mint 100 --to OPERATOR --dev-account 1   test tokens for its stake
-      waypost node register --yes && waypost node run &
+      waypost node register --yes                            its entry, and its stake
+      waypost node fund 1 --yes && waypost node run &        ETH for its gas
       waypost account new                                    an account and its mailbox
       waypost token mint 100 --dev-account 0                 test tokens for it
       waypost channel open --amount 5 --yes

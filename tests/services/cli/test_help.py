@@ -14,6 +14,7 @@ MOVES_MONEY = {
     "deploy",
     "token mint",
     "node register",
+    "node fund",
     "node claim",
     "node rotate-key",
     "node stake",

@@ -245,9 +245,7 @@ def _no_greeting(peer: ChecksumAddress) -> tuple[Greeting, Signature]:
     raise AssertionError(peer)
 
 
-async def test_a_fault_of_ours_loses_nothing(
-    net: list[NodeSettings], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_our_own_fault_loses_nothing(net: list[NodeSettings], monkeypatch: pytest.MonkeyPatch) -> None:
     async with relaying(net[0]) as a, relaying(net[1]) as b:
         await all_linked(a, b)
         relaying_there = b.node.relay.publish
