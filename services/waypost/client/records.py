@@ -52,6 +52,25 @@ class ChannelRecord(_Record):
     books: Books
 
 
+class EpochsRecord(_Record):
+    """What was signalled in one application: messages used by epoch, none below `floor` ever again; and which
+    slot the latest messages got, by id."""
+
+    floor: int = 0
+    used: dict[int, int] = Field(default_factory=dict)
+    recent: dict[str, tuple[int, int]] = Field(default_factory=dict)
+
+
+class RateRecord(_Record):
+    """What one membership has signalled. `marker` is the stamp of the marker file after `turn` writes; only
+    epochs that begin at `not_before` (Unix seconds) or later may be used."""
+
+    turn: int = 0
+    marker: str = ""
+    not_before: int = 0
+    identifiers: dict[str, EpochsRecord] = Field(default_factory=dict)
+
+
 class MailboxRecord(_Record):
     """How far the mailbox was read."""
 

@@ -14,7 +14,7 @@ KIB = 1024
 HOUR = 3600
 PRICE_BITS = 96
 
-_PRICES = ("store_per_kib_hour", "fetch_per_kib", "opening", "min_receipt", "min_deposit")
+_PRICES = ("store_per_kib_hour", "fetch_per_kib", "opening", "min_receipt", "min_deposit", "relay_per_kib")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class PriceList:
     opening: int
     min_receipt: int
     min_deposit: int
+    relay_per_kib: int = 0
 
     def __post_init__(self) -> None:
         address_bytes(self.token)
@@ -49,6 +50,10 @@ class PriceList:
     def fetch_cost(self, size_bytes: int) -> int:
         """Of delivering so many bytes, rounded up once."""
         return _round_up(size_bytes * self.fetch_per_kib, KIB)
+
+    def relay_cost(self, size_bytes: int) -> int:
+        """Of passing so many bytes on to subscribers, or to one of them, rounded up once."""
+        return _round_up(size_bytes * self.relay_per_kib, KIB)
 
     def to_json(self) -> dict[str, JSON]:
         """`{priceId, validUntil, token, storePerKibHour, …}`, prices as decimal strings."""
