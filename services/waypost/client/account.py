@@ -1,6 +1,6 @@
 """A person's account: one BIP-39 seed from which the payer's key, every channel's signer, the secrets of
-memberships and the mailbox key follow. Nothing else needs a backup; the wallet address is the one any Ethereum wallet derives from the same
-words."""
+memberships and the mailbox key follow. Nothing else needs a backup; the wallet address is the one any
+Ethereum wallet derives from the same words."""
 
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -1,5 +1,6 @@
-"""A file that a copy of its folder does not reproduce: by it a restored backup is told from the folder itself.
-It sees copies, archives and synchronised folders, not a whole disk or machine that is set back to a snapshot."""
+"""A file that a copy of its folder does not reproduce: by it a restored backup is told from the folder
+itself. It sees copies, archives and synchronised folders, not a whole disk or machine that is set back to a
+snapshot."""
 
 import os
 from pathlib import Path
@@ -8,8 +9,8 @@ from waypost.errors import InvalidConfig
 
 
 class Marker:
-    """Whoever keeps state writes a turn here first, and the stamp that this gives into the state: a count, and
-    what the file system says of the file, of which nobody can choose the time of the last change."""
+    """Whoever keeps state writes a turn here first, and the stamp that this gives into the state: a count,
+    and what the file system says of the file, of which nobody can choose the time of the last change."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

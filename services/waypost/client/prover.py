@@ -1,5 +1,6 @@
-"""Proofs, made in a process of their own: loading a key takes seconds and a proof a third of one, during which
-Python's lock would hold up every connection. Secrets go there through a pipe, never by the command line."""
+"""Proofs, made in a process of their own: loading a key takes seconds and a proof a third of one, during
+which Python's lock would hold up every connection. Secrets go there through a pipe, never by the command
+line."""
 
 import asyncio
 import itertools
@@ -40,9 +41,7 @@ class Prover:
     """Proves with the key that `folder` holds for a chain. Nothing is started before it is needed; `progress`
     is told what takes long. Requests that are cancelled are finished by the process and dropped."""
 
-    def __init__(
-        self, folder: Path, chain_id: int, progress: Callable[[str], None] = lambda _: None
-    ) -> None:
+    def __init__(self, folder: Path, chain_id: int, progress: Callable[[str], None] = lambda _: None) -> None:
         self._folder, self._chain_id, self._progress = folder, chain_id, progress
         self._key = proving_key(chain_id)
         self._process: Process | None = None
@@ -76,9 +75,7 @@ class Prover:
             self._process = process
             self._reading = asyncio.create_task(self._read(process))
 
-    async def prove(
-        self, membership: Membership, message_id: int, x: int, external_nullifier: int
-    ) -> bytes:
+    async def prove(self, membership: Membership, message_id: int, x: int, external_nullifier: int) -> bytes:
         """Groth16's 128 bytes, see zk.proof. Raises Unprovable, and as `start` does."""
         await self.start()
         process, id = self._process, next(self._ids)
@@ -94,7 +91,7 @@ class Prover:
             "x": str(x),
             "externalNullifier": str(external_nullifier),
         }
-        self._waiting[id] = future = asyncio.get_running_loop().create_future()
+        self._waiting[id] = future = _future()
         try:
             process.stdin.write(json.dumps(request).encode() + b"\n")
             await process.stdin.drain()
@@ -141,6 +138,10 @@ class Prover:
 
     def _has_development_key(self) -> bool:
         return (self._folder / f"{DEVELOPMENT_PROVING_KEY}.zkey").exists()
+
+
+def _future() -> asyncio.Future[bytes]:
+    return asyncio.get_running_loop().create_future()
 
 
 def _ended() -> ProverUnavailable:

@@ -15,7 +15,7 @@ from typing import IO, Self, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from waypost import files
-from waypost.client.records import ChannelRecord, MailboxRecord, RateRecord
+from waypost.client.records import ChannelRecord, MailboxRecord, MembershipRecord, RateRecord, RelayRecord
 from waypost.errors import DataInUse, DataOfAnotherChain, InvalidConfig
 
 FORMAT = 1
@@ -101,6 +101,23 @@ class Store:
         """Replace the mailbox's record."""
         self._write(self._mailbox_path, record)
 
+    def memberships(self) -> list[MembershipRecord]:
+        """Every membership that was ever begun, in order of index."""
+        records = [_read(path, MembershipRecord) for path in (self.folder / "memberships").glob("*.json")]
+        return sorted((record for record in records if record), key=lambda record: record.index)
+
+    def save_membership(self, record: MembershipRecord) -> None:
+        """Replace one membership's record."""
+        self._write(self.folder / "memberships" / f"{record.id_commitment}.json", record)
+
+    def relay(self) -> RelayRecord:
+        """How far subscriptions were read."""
+        return _read(self.folder / "relay.json", RelayRecord) or RelayRecord()
+
+    def save_relay(self, record: RelayRecord) -> None:
+        """Replace how far subscriptions were read."""
+        self._write(self.folder / "relay.json", record)
+
     def rate(self, id_commitment: int) -> RateRecord | None:
         """What a membership has signalled."""
         return _read(self.rate_path(id_commitment), RateRecord)
@@ -119,6 +136,11 @@ class Store:
 
     def _channel_path(self, record: ChannelRecord) -> Path:
         return self.folder / "channels" / f"{record.signer}.json"
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether this process holds it."""
+        return self._lock is not None
 
     def require_writable(self) -> None:
         """Raises DataInUse if it was opened for reading only, or closed."""
