@@ -147,7 +147,7 @@ class Orders:
             rate=quote.rate,
             home_node=quote.node.descriptor.payee,
             periods=quote.periods,
-            deadline=int(self._context.clock()) + VALID_SECONDS,
+            deadline=await self._now() + VALID_SECONDS,
         )
         record = MembershipRecord(
             contract=ours.require_membership().address,
@@ -196,7 +196,7 @@ class Orders:
                 id_commitment=record.id_commitment,
                 periods=periods,
                 salt=secrets.token_bytes(32),
-                deadline=int(self._context.clock()) + VALID_SECONDS,
+                deadline=await self._now() + VALID_SECONDS,
             )
             fee = await self.quote_extension(periods)
             record.order = OrderRecord(
@@ -223,8 +223,7 @@ class Orders:
             return Leaving(LeaveStep.EXIT)
         ours = self._context.deployment
         at = await ours.require_membership().withdrawable_at(self._memberships.member(record))
-        now = max((await ours.connection.head()).timestamp, int(self._context.clock()))
-        return Leaving(LeaveStep.WAIT if now < at else LeaveStep.WITHDRAW, at)
+        return Leaving(LeaveStep.WAIT if await self._now() < at else LeaveStep.WITHDRAW, at)
 
     async def leave(self, *, sender: Sender | None = None, wait: float = WAIT_SECONDS) -> Leaving:
         """Take the next step, and say which one comes then: exit, and when the window is over, withdraw. The
@@ -233,7 +232,7 @@ class Orders:
         if plan.step in (LeaveStep.WAIT, LeaveStep.DONE):
             return plan
         if record.order is None or record.order.kind != "exits":
-            deadline = int(self._context.clock()) + EXIT_SECONDS
+            deadline = await self._now() + EXIT_SECONDS
             exit_ = Exit(record.id_commitment, deadline)
             signature = exit_.sign(self._domain(), self._account.payer_key)
             record.order = OrderRecord(
@@ -334,6 +333,11 @@ class Orders:
             purpose.deadline + 1,  # exclusive there
         )
         return {name: purpose.to_json(), "authorization": authorization.to_json()}
+
+    async def _now(self) -> int:
+        """The chain's time, or ours where its newest block is old."""
+        head = await self._context.deployment.connection.head()
+        return max(head.timestamp, int(self._context.clock()))
 
     async def _require_balance(self, needed: int) -> None:
         payer = self._account.payer

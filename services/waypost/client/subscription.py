@@ -118,6 +118,10 @@ class Subscription:
         with suppress(asyncio.QueueFull):
             self._queue.put_nowait(None)
 
+    async def acknowledge(self) -> None:
+        """The message that was given out last is done with, though no other is asked for."""
+        await self._consume()
+
     def __aiter__(self) -> Self:
         return self
 

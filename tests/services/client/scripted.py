@@ -58,6 +58,7 @@ class ScriptedNode:
     fetch_per_kib: int = 50
     opening: int = 10_000
     min_receipt: int = 0
+    relay_per_kib: int = 0
     max_page: int = 100
     tamper: Tamper | None = None
     accounts: dict[str, Account] = field(default_factory=dict)
@@ -89,6 +90,7 @@ class ScriptedNode:
             opening=self.opening,
             min_receipt=self.min_receipt,
             min_deposit=100_000,
+            relay_per_kib=self.relay_per_kib,
         )
 
     async def handle(self, request: httpx.Request) -> httpx.Response:

@@ -288,7 +288,7 @@ class Sending(RuleBasedStateMachine):
         def die(*_: object) -> None:
             raise KeyboardInterrupt
 
-        self.counter._store.save_rate = die  # type: ignore[method-assign]
+        self.counter._store.save_rate = die  # type: ignore[method-assign, assignment]
         with contextlib.suppress(KeyboardInterrupt, EpochSpent):
             self.counter.take(b"never sent")
         self.the_process_ends()
