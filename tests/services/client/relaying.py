@@ -5,12 +5,13 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from typing import Any
 
 import httpx
 from tests.services.client.scripted import Refusal, ScriptedNode
 from tests.services.client.world import DOLLAR, World
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, serve
 
 from waypost.chain import artifacts, proxy
 from waypost.chain.manifest import Deployment
@@ -66,22 +67,24 @@ class RelayNode(ScriptedNode):
     forget_before: int = 0
     junk: list[str] = field(default_factory=list)
     """Frames to send before anything else."""
-    server: Server | None = None
+    broken_rules: list[AssertionError] = field(default_factory=list)
+    """What subscribers did that they must not do."""
     date: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.changed = asyncio.Condition()
-        self.contract = membership_of(self.world)
         self.records: dict[int, MemberRecord] = {}
+
+    @property
+    def contract(self) -> Membership:
+        return membership_of(self.world)
 
     # ---- HTTP ----
 
     async def handle(self, request: httpx.Request) -> httpx.Response:
         response = await super().handle(request)
         if self.date is not None:
-            from email.utils import formatdate
-
             response.headers["date"] = formatdate(self.date, usegmt=True)
         return response
 
@@ -239,6 +242,17 @@ class RelayNode(ScriptedNode):
             self.changed.notify_all()
 
     async def subscribed(self, socket: ServerConnection) -> None:
+        """One connection, until either side has enough."""
+        serving = asyncio.create_task(self._subscribed(socket))
+        gone = asyncio.create_task(socket.wait_closed())
+        await asyncio.wait([serving, gone], return_when=asyncio.FIRST_COMPLETED)
+        for task in (serving, gone):
+            task.cancel()
+        (end, _) = await asyncio.gather(serving, gone, return_exceptions=True)
+        if isinstance(end, AssertionError):
+            self.broken_rules.append(end)
+
+    async def _subscribed(self, socket: ServerConnection) -> None:
         self.sockets.append(socket)
         try:
             first = json.loads(await socket.recv())
@@ -331,9 +345,9 @@ async def relay_node(world: World, clock: Callable[[], float], **options: Any) -
         port = next(iter(server.sockets)).getsockname()[1]
         operator = await world.new_operator(endpoint=f"http://127.0.0.1:{port}")
         node = RelayNode(world, operator, clock, **options)
-        node.server = server
         handlers.append(node)
         try:
             yield node
         finally:
-            del world.network.hosts[operator.host]
+            world.network.hosts.pop(operator.host, None)
+    assert not node.broken_rules
