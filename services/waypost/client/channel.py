@@ -73,10 +73,12 @@ class Context:
 @dataclass(slots=True)
 class Purchase:
     """A delivery that is being paid for. `payment` is due when there is one; `sent`: whether the node may
-    have taken leave to charge; `account`: what it charged."""
+    have taken leave to charge; `received`: whether most of it arrived, so that what is charged without an
+    account is no fraud; `account`: what it charged."""
 
     payment: PaymentPayload | None = None
     sent: bool = False
+    received: bool = False
     account: PaidAnswer | None = None
 
 
@@ -177,7 +179,10 @@ class Channel:
                 if purchase.account is None:
                     raise AssertionError("a purchase ends with an account")
             except WaypostError:
-                (self.books.doubt if purchase.sent else self.books.release)(reservation)
+                if not purchase.sent:
+                    self.books.release(reservation)
+                else:
+                    (self.books.interrupt if purchase.received else self.books.doubt)(reservation)
                 raise
             except BaseException:
                 self.books.interrupt(reservation)

@@ -30,6 +30,7 @@ from waypost.errors import (
     NodeUnreachable,
     PriceTooHigh,
     ProtocolError,
+    WaypostError,
 )
 from waypost.protocol.relay import Envelope
 
@@ -156,33 +157,53 @@ class RelayStream:
                 maximum=str(most),
             )
         delivered: list[Delivery] = []
-        size = 0
-        async with channel.purchase(node, demand.amount) as purchase:
-            await self._grant(socket, purchase, demand.amount)
-            try:
-                async with asyncio.timeout(BATCH_SECONDS):
-                    while purchase.account is None:
-                        kind, frame = await self._receive(socket, session)
-                        if kind == "account":
-                            purchase.account = answers.parse(_Account, frame)
-                        elif kind == "message":
-                            delivery, fresh = self._message(frame)
-                            size += fresh
-                            if size > MAX_BATCH:
-                                raise self._invalid("makes a batch larger than one may be")
-                            delivered.append(delivery)
-                        else:
-                            raise self._invalid(f"is {kind!r} inside of a batch")
-            except TimeoutError:
-                raise self._lost("did not finish a batch in time") from None
-        owed = node.descriptor.prices.relay_cost(size)
-        assert purchase.account is not None
-        if purchase.account.charged > owed:
-            await channel.distrust(f"it charged {purchase.account.charged} for messages that cost {owed}.")
+        fault: WaypostError | None = None
+        try:
+            async with channel.purchase(node, demand.amount) as purchase:
+                await self._grant(socket, purchase, demand.amount)
+                size = await self._collect(socket, session, demand.amount, purchase, delivered)
+        except WaypostError as error:
+            fault = error  # what did arrive may have been charged, and is not asked for again
+        else:
+            assert purchase.account is not None
+            charged, owed = purchase.account.charged, node.descriptor.prices.relay_cost(size)
+            if charged > owed:
+                await channel.distrust(f"it charged {charged} for messages that cost {owed}.")
+            delivered.append(Delivery(getattr(purchase.account, "cursor", None)))
         for delivery in delivered:
             yield delivery
-        yield Delivery(getattr(purchase.account, "cursor", None))
+        if fault is not None:
+            raise fault
         channel.books.require_trust()
+
+    async def _collect(
+        self,
+        socket: ClientConnection,
+        session: str | None,
+        amount: int,
+        purchase: Purchase,
+        delivered: list[Delivery],
+    ) -> int:
+        """The messages of a batch up to its account; their size in bytes, without what came before."""
+        size, prices = 0, self._node.descriptor.prices
+        try:
+            async with asyncio.timeout(BATCH_SECONDS):
+                while purchase.account is None:
+                    kind, frame = await self._receive(socket, session)
+                    if kind == "account":
+                        purchase.account = answers.parse(_Account, frame)
+                    elif kind == "message":
+                        delivery, fresh = self._message(frame)
+                        size += fresh
+                        if size > MAX_BATCH:
+                            raise self._invalid("makes a batch larger than one may be")
+                        delivered.append(delivery)
+                        purchase.received = 2 * prices.relay_cost(size) >= amount
+                    else:
+                        raise self._invalid(f"is {kind!r} inside of a batch")
+        except TimeoutError:
+            raise self._lost("did not finish a batch in time") from None
+        return size
 
     async def _grant(self, socket: ClientConnection, purchase: Purchase, amount: int) -> None:
         answer: dict[str, JSON] = {"accept": str(amount)}

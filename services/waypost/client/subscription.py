@@ -41,7 +41,8 @@ RENEW_SECONDS = 6 * 3600.0
 SEEN = 4_096
 """Ids that are remembered, so that another node's copy is not a second message."""
 PASSING = frozenset({"answer_lost", "node_unreachable"})
-PASSING_STATUS = frozenset({401, 408, 425, 429, 500, 502, 503, 504})
+PASSING_STATUS = frozenset({401, 402, 408, 425, 429, 500, 502, 503, 504})
+"""402, too: whoever reads slowly accepts a price too late."""
 
 
 @dataclass(frozen=True, slots=True)

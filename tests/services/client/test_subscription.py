@@ -366,6 +366,44 @@ async def test_a_connection_that_breaks_after_the_payment_leaves_a_doubt_that_is
         assert not books.doubtful
 
 
+async def test_breaks_within_batches_cost_nothing_twice_and_no_trust(world: World, client: Client) -> None:
+    """The node charged, the messages came, and the account of it was lost each time."""
+    async with AsyncExitStack() as stack:
+        node = await paid(world, client, stack)
+        (channel,) = client.channels.all()
+        honest = node._send
+        cut: list[int] = []
+
+        async def cuts(socket: Any, first: Any, batch: Any, size: int) -> None:
+            class Cutting:
+                async def send(self, text: str) -> None:
+                    if json.loads(text)["type"] == "account" and len(cut) < 3:
+                        cut.append(size)
+                        await socket.close()
+                    else:
+                        await socket.send(text)
+
+                async def recv(self) -> Any:
+                    return await socket.recv()
+
+            await honest(Cutting(), first, batch, size)  # type: ignore[arg-type]
+
+        node._send = cuts  # type: ignore[method-assign]
+        wanted = messages(5)
+        async with await listen(client, node, cursor="0") as subscription:
+            for envelope in wanted:
+                await node.publish(envelope)
+                assert texts(await take(subscription, 1)) == sent([envelope])
+        account, books = node.accounts[channel.signer], channel.books
+        assert len(cut) == 3
+        assert (
+            account.spent
+            == books.spent
+            == node.opening + sum(node.prices.relay_cost(envelope.message.size) for envelope in wanted)
+        )
+        assert (books.strikes, books.stopped) == (0, "")
+
+
 async def test_an_ended_session_is_replaced(world: World, client: Client) -> None:
     async with AsyncExitStack() as stack:
         node = await paid(world, client, stack)
