@@ -24,6 +24,8 @@ PARTS = {
     "token": ("token", "app"),
     "node": ("node", "app"),
     "channel": ("channel", "app"),
+    "rln": ("rln", "app"),
+    "mailbox": ("relay", "app"),
     "send": ("mailbox", "send"),
     "fetch": ("mailbox", "fetch"),
 }
@@ -63,6 +65,8 @@ def root(
       waypost channel open --amount 5 --yes
       waypost send MAILBOX "hello"
       waypost fetch
+      waypost rln join --rate 10 --yes                       a membership
+      waypost mailbox publish /chat/1/lobby/plain "hello"
     """
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
