@@ -54,6 +54,7 @@ def membership_of(world: World) -> Membership:
 class RelayNode(ScriptedNode):
     """Keeps the rules of `/v1/rln` and `/v1/relay`, until a test makes it lie."""
 
+    relay_per_kib: int = 0
     epoch_seconds: int = 600
     verifier_of_proofs: Verifier | None = None
     known_roots: set[int] = field(default_factory=set)

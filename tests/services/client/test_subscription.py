@@ -198,6 +198,9 @@ async def test_a_refusal_for_good_ends_that_node(client: Client, nodes: list[Rel
     async with await listen(client, *nodes, cursor="0") as subscription:
         await nodes[1].publish(*messages(2))
         assert {heard.operator for heard in await take(subscription, 2)} == {nodes[1].operator.address}
+        async with asyncio.timeout(60):
+            while nodes[0].operator.address not in subscription.faults:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         fault = subscription.faults[nodes[0].operator.address]
     assert isinstance(fault, NodeRefused)
     assert fault.details["reason"] == "rln_unavailable"
