@@ -13,6 +13,7 @@ import pytest
 from web3 import HTTPProvider, Web3
 
 CLAIMED = Web3.keccak(text="Claimed(address,address,uint256,bytes32[])")
+SLASHED = Web3.keccak(text="Slashed(uint256,address,uint32,uint256,uint256,uint256)")
 CHEATS = {
     "unpaid_request",
     "stale_receipt",
@@ -50,6 +51,20 @@ def test_messages_and_cheats(outcome: dict[str, Any]) -> None:
     assert outcome["cheats"] == dict.fromkeys(CHEATS, True)
 
 
+def test_the_spammer_paid_and_the_chain_says_so(outcome: dict[str, Any], chain: Web3) -> None:
+    slash = outcome["slash"]
+    assert outcome["relayed"] == 12
+    assert slash["refused"] == 3
+    assert slash["reward"] == slash["stake"] // 5
+    contract, dead = outcome["contracts"]["RlnMembership"], "0x" + "00" * 18 + "dEaD"
+    (log,) = chain.eth.get_logs({"fromBlock": 0, "address": contract, "topics": [SLASHED]})
+    receiver = Web3.to_checksum_address(log["topics"][2][-20:])
+    (winner,) = [node for node in outcome["nodes"] if node["operator"] == receiver]
+    assert winner["name"] == slash["receiver"]
+    assert winner["members"] >= slash["reward"]
+    assert balance_of(chain, outcome, dead) >= slash["burned"] >= slash["stake"] - slash["reward"]
+
+
 def test_claimed_is_what_the_claims_events_say(outcome: dict[str, Any], chain: Web3) -> None:
     paid: Counter[str] = Counter()
     for transaction in outcome["claims"]:
@@ -68,21 +83,21 @@ def test_claimed_is_what_the_claims_events_say(outcome: dict[str, Any], chain: W
     assert all(node["claimed"] > 0 for node in outcome["nodes"])
 
 
+def balance_of(chain: Web3, outcome: dict[str, Any], account: str) -> int:
+    data = Web3.keccak(text="balanceOf(address)")[:4] + bytes.fromhex(account[2:]).rjust(32, b"\0")
+    return int.from_bytes(
+        chain.eth.call({"to": outcome["contracts"]["DevDollar"], "data": Web3.to_hex(data)})
+    )
+
+
 def test_onchain_is_the_operators_balance(outcome: dict[str, Any], chain: Web3) -> None:
-    balance_of = Web3.keccak(text="balanceOf(address)")[:4]
     for node in outcome["nodes"]:
-        data = balance_of + bytes.fromhex(node["operator"][2:]).rjust(32, b"\0")
-        balance = chain.eth.call({"to": outcome["contracts"]["DevDollar"], "data": Web3.to_hex(data)})
-        assert (
-            int.from_bytes(balance) == node["onchain"] == node["claimed"] == node["earned"] == node["served"]
-        )
+        assert balance_of(chain, outcome, node["operator"]) == node["onchain"]
+        assert node["onchain"] - node["members"] == node["claimed"] == node["earned"] == node["served"]
 
 
 def test_nothing_stays_in_the_channels(outcome: dict[str, Any], chain: Web3) -> None:
-    balance_of = Web3.keccak(text="balanceOf(address)")[:4]
-    data = balance_of + bytes.fromhex(outcome["contracts"]["Channels"][2:]).rjust(32, b"\0")
-    balance = chain.eth.call({"to": outcome["contracts"]["DevDollar"], "data": Web3.to_hex(data)})
-    assert int.from_bytes(balance) == 0
+    assert balance_of(chain, outcome, outcome["contracts"]["Channels"]) == 0
 
 
 def test_one_act_alone() -> None:

@@ -31,9 +31,9 @@ class Client:
 
     `home` holds what has to survive: one process at a time may use it, unless `read_only`. `ceiling` is the
     most that is paid per unit. `rln_keys`: the folder with the key that proofs are made with, `home`/rln-keys
-    unless given; `progress` is told what takes long there. `http` and `clock` (Unix seconds) are there for
-    tests. Entering raises RpcUnreachable, WrongChain, WrongContract, DeploymentMismatch, DataInUse,
-    DataOfAnotherChain."""
+    unless given; `prover`: one that several clients share; `progress` is told what takes long there. `http`
+    and `clock` (Unix seconds) are there for tests. Entering raises RpcUnreachable, WrongChain, WrongContract,
+    DeploymentMismatch, DataInUse, DataOfAnotherChain."""
 
     deployment: Deployment
     nodes: Nodes
@@ -53,6 +53,7 @@ class Client:
         ceiling: PriceCeiling | None = None,
         read_only: bool = False,
         rln_keys: Path | None = None,
+        prover: Prover | None = None,
         progress: Callable[[str], None] = lambda _: None,
         http: httpx.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
@@ -60,7 +61,7 @@ class Client:
         self.account = account
         self._manifest, self._rpc_url, self._home = manifest, rpc_url, home
         self._ceiling, self._read_only, self._http, self._clock = ceiling, read_only, http, clock
-        self._rln_keys, self._progress = rln_keys or home / "rln-keys", progress
+        self._rln_keys, self._shared, self._progress = rln_keys or home / "rln-keys", prover, progress
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -79,8 +80,9 @@ class Client:
             self.channels = PaymentChannels(self.account, context)
             self.memberships = Memberships(self.account, context)
             self.orders = Orders(self.memberships)
-            self.prover = Prover(self._rln_keys, self.deployment.chain_id, self._progress)
-            stack.push_async_callback(self.prover.close)
+            own = Prover(self._rln_keys, self.deployment.chain_id, self._progress)
+            stack.push_async_callback(own.close)
+            self.prover = self._shared or own
             publisher = Publisher(context, self.channels, self.memberships, self.prover)
             self.mailbox = Mailbox(self.account, context, self.channels, publisher)
             if not self._read_only:

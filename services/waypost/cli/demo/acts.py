@@ -13,11 +13,13 @@ from waypost.chain import deploy
 from waypost.chain.channels import Channels
 from waypost.chain.connection import connect
 from waypost.chain.embedded import CHAIN_ID, FUNDED_KEYS
+from waypost.chain.manifest import Manifest
 from waypost.chain.presets import LOCAL
 from waypost.chain.registry import Registry
 from waypost.chain.token import Token
 from waypost.chain.transactions import Sender
 from waypost.cli.demo.cheats import cheat
+from waypost.cli.demo.members import chat, join, spam
 from waypost.cli.demo.processes import free_ports
 from waypost.cli.demo.stage import DOLLAR, Deployed, Stage, Waypost, close
 from waypost.cli.demo.texts import texts
@@ -148,6 +150,9 @@ ACTS = (
     Act("open", "A client without ETH opens channels", open_channels, ("nodes",)),
     Act("store", "Messages are stored and paid for", store, ("open",)),
     Act("fetch", "Another client fetches and verifies them", fetch, ("store",)),
+    Act("join", "Members join, also without ETH", join, ("nodes",)),
+    Act("relay", "Members chat across all nodes", chat, ("join",)),
+    Act("spam", "One sends more than its rate", spam, ("join",)),
     Act("cheat", "Cheats, each refused", cheat, ("nodes",)),
     Act("settle", "Claims, closing and refunds", settle, ("nodes",)),
 )
@@ -187,6 +192,7 @@ async def _register(stage: Stage, name: str, port: int, admin_port: int) -> Wayp
         confirmations=LOCAL.confirmations,
         min_close_delay=LOCAL.min_close_delay,
         poll_seconds=0.2,
+        rln=_rln(manifest),
     )
     settings.initialise(
         waypost.folder,
@@ -203,6 +209,14 @@ async def _register(stage: Stage, name: str, port: int, admin_port: int) -> Wayp
     await sender.send(deployed.token.approve(deployed.registry.address, LOCAL.min_stake))
     await sender.send(deployed.registry.stake(LOCAL.min_stake))
     return waypost
+
+
+def _rln(manifest: Manifest) -> settings.RlnSettings | None:
+    """With epochs that last as long as the play, and roots that count in it."""
+    entry = manifest.contracts["RlnMembership"]
+    return settings.RlnSettings(
+        contract=entry.address, start_block=entry.block, epoch_seconds=240, root_seconds=100
+    )
 
 
 async def _open_everywhere(stage: Stage, client: Client, name: str) -> None:

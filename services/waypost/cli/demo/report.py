@@ -6,25 +6,28 @@ from typing import Any
 
 from rich.table import Table
 
+from waypost.cli.demo.members import earned_by_members
 from waypost.cli.demo.narrator import Narrator
-from waypost.cli.demo.stage import DOLLAR, Stage
+from waypost.cli.demo.stage import DOLLAR, Slash, Stage
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One node's figures in base units. `onchain` is the balance of its payee, which began at zero."""
+    """One node's figures in base units. `members`: fees and rewards that the membership contract paid.
+    `onchain` is the balance of its payee, which began at zero."""
 
     name: str
     operator: str
     served: int
     earned: int
     claimed: int
+    members: int
     onchain: int
 
     @property
     def agrees(self) -> bool:
-        """Whether all four places say the same."""
-        return self.served == self.earned == self.claimed == self.onchain
+        """Whether all places say the same."""
+        return self.served == self.earned == self.claimed == self.onchain - self.members
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Report:
     stored: int
     fetched: int
     verified: int
+    chatted: int
+    slash: Slash | None
     cheats: dict[str, bool]
     claims: tuple[str, ...]
     seconds: float
@@ -50,6 +55,8 @@ class Report:
             "ok": self.good,
             "nodes": [asdict(row) for row in self.rows],
             "messages": {"stored": self.stored, "fetched": self.fetched, "verified": self.verified},
+            "relayed": self.chatted,
+            "slash": None if self.slash is None else asdict(self.slash),
             "cheats": self.cheats,
             "claims": list(self.claims),
             "seconds": round(self.seconds, 1),
@@ -59,17 +66,17 @@ class Report:
         """The table, and what to make of it."""
         table = Table(title="What the nodes earned, in DUSD", title_justify="left")
         table.add_column("node")
-        for column in ("served", "earned", "claimed", "balance on chain"):
+        for column in ("served", "earned", "claimed", "from members", "balance on chain"):
             table.add_column(column, justify="right")
         for row in self.rows:
-            figures = (row.served, row.earned, row.claimed, row.onchain)
+            figures = (row.served, row.earned, row.claimed, row.members, row.onchain)
             style = None if row.agrees else "red"
             table.add_row(row.name, *(f"{figure / DOLLAR:.6f}" for figure in figures), style=style)
         narrator.table(table)
         verdict = "All columns agree to the unit" if self.good else "SOMETHING DOES NOT AGREE"
         refused = sum(self.cheats.values())
         narrator.line(
-            f"{verdict}; {self.stored} messages stored, {self.verified} verified; "
+            f"{verdict}; {self.stored} messages stored, {self.verified} verified, {self.chatted} relayed; "
             f"{refused} of {len(self.cheats)} cheats refused; {self.seconds:.1f} s."
         )
 
@@ -87,6 +94,7 @@ async def report(stage: Stage) -> Report:
                 served=stage.served(waypost),
                 earned=int(status["totals"]["earned"]),
                 claimed=sum(claim.total for claim in claims if claim.payee == waypost.operator),
+                members=await earned_by_members(stage, waypost.operator),
                 onchain=await stage.deployed.token.balance_of(waypost.operator),
             )
         )
@@ -95,6 +103,8 @@ async def report(stage: Stage) -> Report:
         stored=len(stage.stored),
         fetched=stage.fetched,
         verified=stage.verified,
+        chatted=stage.chatted,
+        slash=stage.slash,
         cheats=dict(stage.cheats),
         claims=tuple("0x" + claim.transaction_hash.hex() for claim in claims),
         seconds=stage.narrator.seconds,

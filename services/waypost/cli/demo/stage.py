@@ -23,6 +23,7 @@ from waypost.cli.demo.processes import POLL_SECONDS, Process
 from waypost.client import Account, Client
 from waypost.client.channel import Channel
 from waypost.client.closing import Step
+from waypost.client.prover import Prover
 from waypost.errors import DemoFailed
 from waypost.node.settings import read_admin_token
 
@@ -51,6 +52,18 @@ class Waypost:
         if answer.is_error:
             raise DemoFailed(f"{self.name} answered {method} {path} with {answer.text}")
         return answer.json()
+
+
+@dataclass(frozen=True, slots=True)
+class Slash:
+    """What a spammer lost, in base units: `reward` went to `receiver`, `burned` to nobody."""
+
+    receiver: str
+    stake: int
+    reward: int
+    burned: int
+    refused: int
+    """Nodes that refuse whatever the spammer sends now."""
 
 
 @dataclass(slots=True)
@@ -88,6 +101,10 @@ class Stage:
     """Message id → text."""
     fetched: int = 0
     verified: int = 0
+    prover: Prover | None = None
+    """One for all people, since loading its key takes seconds."""
+    chatted: int = 0
+    slash: Slash | None = None
     cheats: dict[str, bool] = field(default_factory=dict)
     """Name → whether it was refused, for the right reason and at no cost to the node."""
 
@@ -102,7 +119,13 @@ class Stage:
         """A new person with `tokens` base units and no ETH."""
         account = Account.create()
         await self.bank.send(self.deployed.token.mint(account.payer, tokens))
-        client = Client(account, self.deployed.manifest, self.rpc_url, home=self.folder / name)
+        client = Client(
+            account,
+            self.deployed.manifest,
+            self.rpc_url,
+            home=self.folder / name,
+            prover=self.prover,
+        )
         self.people[name] = await self.stack.enter_async_context(client)
         self.deposited[name] = tokens
         return self.people[name]
@@ -137,3 +160,8 @@ async def close(client: Client, channel: Channel, sender: Sender, *, consent: bo
     """Closes a channel with `sender`'s gas; without the node's consent this takes the close delay."""
     while (await client.channels.close(channel, sender, consent=consent)).step is not Step.DONE:  # noqa: ASYNC110
         await asyncio.sleep(POLL_SECONDS)
+
+
+def rln_keys() -> Path:
+    """Where the development key is kept between performances."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "waypost" / "rln-keys"
