@@ -1,8 +1,10 @@
 """The commands of docs/operating.md, in their order, on the embedded chain."""
 
+import json
 from pathlib import Path
 
 import pytest
+from eth_account import Account
 from tests.e2e.documents import blocks, replace, run
 
 from waypost.cli.demo.processes import free_ports
@@ -35,9 +37,14 @@ def ports() -> Ports:
 
 
 def test_an_operators_life(ports: Ports, tmp_path: Path) -> None:
+    wallet = Account.encrypt(b"\x01" * 32, "example", kdf="scrypt", iterations=2)
+    (tmp_path / "wallet.json").write_text(json.dumps(wallet))
     script = replace(
         "\n".join(blocks("docs/operating.md")),
         ("waypost node init --dev-account 1 ", ports.init),
+        ("init --keystore wallet.json", "init --data-dir public --keystore wallet.json"),
+        ("--rpc-url https://rpc.example", f"--rpc-url http://127.0.0.1:{ports.chain}"),
+        ("--manifest deployments/CHAIN-ID.json", "--manifest home/deployments/31337.json"),
         ("waypost node run &", ports.start),
         (
             "systemctl restart waypost",
@@ -51,6 +58,9 @@ def test_an_operators_life(ports: Ports, tmp_path: Path) -> None:
     assert "Let 10 DUSD that are thawing back the node again?" in output
     assert output.count("signs with an older key") == 1  # between the rotation and the restart
     assert "No stake is left in the registry." in output
+    assert "Warning" not in output
+    public = json.loads((tmp_path / "public" / "node.json").read_text())
+    assert (public["host"], public["port"]) == ("0.0.0.0", 443)
 
 
 def test_status_without_a_chain(ports: Ports, tmp_path: Path) -> None:

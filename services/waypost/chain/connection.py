@@ -84,9 +84,18 @@ class Connection:
         method = "eth_getBlockByNumber" if isinstance(block, int) else "eth_getBlockByHash"
         return await self.request(_block_or_none, method, _identify(block), False)
 
-    async def logs(self, addresses: Sequence[ChecksumAddress], first: int, last: int) -> tuple[Log, ...]:
-        """Logs of these contracts in blocks `first` to `last`, in chain order."""
-        where = {"address": list(addresses), "fromBlock": hex(first), "toBlock": hex(last)}
+    async def logs(
+        self,
+        addresses: Sequence[ChecksumAddress],
+        first: int,
+        last: int,
+        topics: Sequence[bytes | None] = (),
+    ) -> tuple[Log, ...]:
+        """Logs of these contracts in blocks `first` to `last`, in chain order; of those with these `topics`,
+        None standing for any."""
+        where: dict[str, Any] = {"address": list(addresses), "fromBlock": hex(first), "toBlock": hex(last)}
+        if topics:
+            where["topics"] = [None if topic is None else _hex(topic) for topic in topics]
         return await self.request(answers.logs, "eth_getLogs", where)
 
     async def logs_of(self, addresses: Sequence[ChecksumAddress], block_hash: bytes) -> tuple[Log, ...]:

@@ -8,6 +8,8 @@ from waypost.chain.connection import Connection
 from waypost.errors import FeeTooHigh, RpcFailed
 
 DEFAULT_TIP = 1_000_000_000
+MAX_TIP = 100 * 10**9
+"""Wei per gas: an endpoint's bad advice must not empty the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,13 @@ class Offer:
 
 
 async def ask(connection: Connection) -> Fees:
-    """What the chain asks for now. Raises RpcUnreachable, RpcFailed."""
+    """What the chain asks for now, with a tip of at most MAX_TIP. Raises RpcUnreachable, RpcFailed."""
     base = await connection.base_fee()
     try:
         tip = await connection.tip()
     except RpcFailed:
         tip = DEFAULT_TIP  # the endpoint does not know the method
-    return Fees(base, tip)
+    return Fees(base, min(MAX_TIP, tip))
 
 
 def _too_high(asked: int, cap: int) -> FeeTooHigh:

@@ -12,6 +12,7 @@ from waypost.chain.blocks import Event, Log
 from waypost.chain.connection import BlockId, Call
 from waypost.chain.credits import Credits, signature_bytes
 from waypost.chain.token import NO_PERMIT, Permit
+from waypost.errors import RpcFailed
 from waypost.protocol.eip712 import Domain, membership_domain
 from waypost.protocol.memberships import Exit, Extension, Registration
 from waypost.protocol.openings import Authorization
@@ -21,6 +22,9 @@ MAX_COLLECTS = 500
 """Members that one collect takes."""
 REVEAL_BLOCKS = range(2, 257)
 """So many blocks after its commit a slash may be revealed."""
+
+MAX_SPAN = 2_000
+"""Blocks that an endpoint is asked for at once."""
 
 _ENDED = (1).to_bytes(32)
 _RECORD = ("uint256", "address", "address", "uint32", "uint16", "uint40", "uint32")
@@ -230,6 +234,23 @@ class Membership(Credits):
     async def window(self) -> int:
         """Seconds for which a member that has left can be slashed: nodes accept its roots for less."""
         return int(await self._read("window"))
+
+    async def history(self, id_commitment: int, first: int) -> list[Event]:
+        """What has happened to a member since block `first`, in chain order."""
+        topics, found = (None, id_commitment.to_bytes(32)), list[Event]()
+        last, span = (await self.connection.head()).number, MAX_SPAN
+        while first <= last:
+            try:
+                until = min(first + span - 1, last)
+                logs = await self.connection.logs([self.address], first, until, topics)
+            except RpcFailed:
+                if span == 1:  # endpoints limit the blocks of one answer, each in its own words
+                    raise
+                span //= 2
+                continue
+            found += [event for log in logs if (event := self.decode(log))]
+            first = until + 1
+        return [event for event in found if getattr(event, "id_commitment", None) == id_commitment]
 
     # ---- Register and extend ----
 

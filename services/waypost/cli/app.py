@@ -24,6 +24,8 @@ PARTS = {
     "token": ("token", "app"),
     "node": ("node", "app"),
     "channel": ("channel", "app"),
+    "rln": ("rln", "app"),
+    "mailbox": ("relay", "app"),
     "send": ("mailbox", "send"),
     "fetch": ("mailbox", "fetch"),
 }
@@ -56,12 +58,15 @@ def root(
       waypost deploy --dev-account 0 --yes                   the contracts
       waypost node init --dev-account 1                      a node's folder and keys
       waypost token mint 100 --to OPERATOR --dev-account 1   test tokens for its stake
-      waypost node register --yes && waypost node run &
+      waypost node register --yes                            its entry, and its stake
+      waypost node fund 1 --yes && waypost node run &        ETH for its gas
       waypost account new                                    an account and its mailbox
       waypost token mint 100 --dev-account 0                 test tokens for it
       waypost channel open --amount 5 --yes
       waypost send MAILBOX "hello"
       waypost fetch
+      waypost rln join --rate 10 --yes                       a membership
+      waypost mailbox publish /chat/1/lobby/plain "hello"
     """
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())

@@ -65,7 +65,7 @@ def send(
     are not asked again; --dry-run shows the price.
     """
     out, places = Output(json), Places.under(home)
-    content, seconds = _content(text, file), _seconds(retention)
+    content, seconds = content_of(text, file), _seconds(retention)
     operators = [parse_address(entry, "node") for entry in node or ()]
 
     async def run() -> int:
@@ -78,7 +78,7 @@ def send(
                 lines = [f"{operator}  {unit.show(quote)}" for operator, quote in quotes.items()]
                 out.result({"dryRun": True, "quotes": {o: str(q) for o, q in quotes.items()}}, lines)
                 return 0
-            _require_below(dearest, max_cost, unit)
+            require_below(dearest, max_cost, unit)
             sent = await outbox.store(message, seconds, copies, operators)
             for operator, fault in sent.faults.items():
                 out.progress(f"warning: {operator} does not keep it: {fault}")
@@ -139,7 +139,7 @@ def fetch(
                 }
                 out.result(data, [f"{len(listing.ids)} new messages, for at most {unit.show(cost)}"])
                 return 0
-            _require_below(cost, max_cost, unit)
+            require_below(cost, max_cost, unit)
             fetched = await client.mailbox.fetch(listing)
             files = {} if save_to is None else _save(fetched, save_to)
             for fault_ in fetched.faults:
@@ -151,7 +151,8 @@ def fetch(
     raise typer.Exit(asyncio.run(run()))
 
 
-def _content(text: str | None, file: Path | None) -> bytes:
+def content_of(text: str | None, file: Path | None) -> bytes:
+    """What a command is to send, from its argument or a file. Raises InvalidConfig."""
     if (text is None) == (file is None):
         raise InvalidConfig("Give either a text or --file.")
     if text is not None:
@@ -174,7 +175,8 @@ def _seconds(text: str) -> int:
     return int(found[1]) * SECONDS[found[2] or "s"]
 
 
-def _require_below(cost: int, max_cost: str | None, unit: Unit) -> None:
+def require_below(cost: int, max_cost: str | None, unit: Unit) -> None:
+    """Raises SpendingLimitExceeded."""
     if max_cost is not None and cost > unit.parse(max_cost, "highest cost"):
         raise SpendingLimitExceeded(
             f"This may cost {unit.show(cost)}; {max_cost} is allowed.", needed=str(cost)
@@ -208,16 +210,12 @@ def _as_json(fetched: Fetched, files: dict[bytes, Path]) -> dict[str, Any]:
 
 
 def _message(received: Received, files: dict[bytes, Path]) -> dict[str, Any]:
-    text = _text(received.plaintext)
-    content = (
-        {"text": text} if text is not None else {"base64": base64.b64encode(received.plaintext).decode()}
-    )
     path = files.get(received.message.id)
     return {
         "id": "0x" + received.message.id.hex(),
         "timestamp": str(received.message.timestamp_ns),
         "operator": received.operator,
-        **content,
+        **content_json(received.plaintext),
         **({} if path is None else {"file": str(path)}),
     }
 
@@ -227,8 +225,14 @@ def _as_text(fetched: Fetched, files: dict[bytes, Path], unit: Unit) -> list[str
     for received in fetched.messages:
         when = datetime.fromtimestamp(received.message.timestamp_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
         path = files.get(received.message.id)
-        lines.append(f"{when}  {path or _shown(received.plaintext)}")
+        lines.append(f"{when}  {path or shown(received.plaintext)}")
     return [*lines, f"{len(fetched.messages)} messages, for {unit.show(fetched.charged)}"]
+
+
+def content_json(content: bytes) -> dict[str, str]:
+    """A stranger's content in a result: as text if it is UTF-8, or else in base64."""
+    text = _text(content)
+    return {"text": text} if text is not None else {"base64": base64.b64encode(content).decode()}
 
 
 def _text(content: bytes) -> str | None:
@@ -238,7 +242,7 @@ def _text(content: bytes) -> str | None:
         return None
 
 
-def _shown(content: bytes) -> str:
+def shown(content: bytes) -> str:
     """A stranger's text, fit for a terminal: no control characters but tabs and line ends."""
     text = _text(content)
     if text is None:

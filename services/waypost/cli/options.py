@@ -67,6 +67,15 @@ DataDir = Annotated[
         "--data-dir", envvar="WAYPOST_DATA_DIR", help="The node's folder.", show_default="HOME/node"
     ),
 ]
+RlnKeys = Annotated[
+    Path | None,
+    typer.Option(
+        "--rln-keys",
+        envvar="WAYPOST_RLN_KEYS",
+        help="Folder with the proving key, a .zkey file that is found by its hash.",
+        show_default="HOME/rln-keys",
+    ),
+]
 Operators = Annotated[
     list[str] | None,
     typer.Option("--node", help="Operator address of a node; repeatable. Default: chosen from the registry."),

@@ -1,6 +1,6 @@
 """Where things are on this machine, and the chain that they belong to."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +79,9 @@ async def open_client(
     manifest: Path | None,
     password_file: Path | None,
     ceiling: PriceCeiling | None = None,
+    *,
+    rln_keys: Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[tuple[Client, Unit]]:
     """The SDK for the account of this home."""
     if not places.account.exists():
@@ -88,5 +91,8 @@ async def open_client(
     async with await connect(rpc_url) as connection:
         found = load_manifest(places, manifest, connection.chain_id)
     account = load_account(places.account, password_file)
-    async with Client(account, found, rpc_url, home=places.home, ceiling=ceiling) as client:
+    keys = None if rln_keys is None else Places.under(rln_keys).home
+    async with Client(
+        account, found, rpc_url, home=places.home, ceiling=ceiling, rln_keys=keys, progress=progress
+    ) as client:
         yield client, await Unit.of(client.deployment.token)

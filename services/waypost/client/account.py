@@ -1,6 +1,6 @@
-"""A person's account: one BIP-39 seed from which the payer's key, every channel's signer and the mailbox key
-follow. Nothing else needs a backup; the wallet address is the one any Ethereum wallet derives from the same
-words."""
+"""A person's account: one BIP-39 seed from which the payer's key, every channel's signer, the secrets of
+memberships and the mailbox key follow. Nothing else needs a backup; the wallet address is the one any
+Ethereum wallet derives from the same words."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +17,7 @@ from nacl.utils import random as random_bytes
 
 from waypost.client import keystore
 from waypost.errors import InvalidMnemonic
+from waypost.protocol.poseidon import R
 from waypost.protocol.signatures import CURVE_ORDER, address_bytes, address_of
 
 ENTROPY_BYTES = 32
@@ -96,6 +97,14 @@ class Account:
         )
         # 16 bytes more than the order has: reducing them biases no key by more than 2^-128.
         return (int.from_bytes(self._derive(context, 48)) % (CURVE_ORDER - 1) + 1).to_bytes(32)
+
+    def rln_secret(self, *, chain_id: int, membership: str, index: int) -> int:
+        """The secret of the `index`-th membership under a contract, a field element other than zero. A
+        commitment registers once, so who joins again takes the next index."""
+        context = b"".join(
+            (b"waypost rln", chain_id.to_bytes(32), address_bytes(membership), index.to_bytes(8))
+        )
+        return int.from_bytes(self._derive(context, 48)) % (R - 1) + 1
 
     @cached_property
     def _seed(self) -> bytes:

@@ -9,6 +9,8 @@ from pydantic.alias_generators import to_camel
 
 from waypost.errors import InvalidAnswer, WaypostError
 from waypost.protocol.messages import MAX_META, MAX_PAYLOAD, MAX_TOPIC
+from waypost.protocol.poseidon import R
+from waypost.protocol.rln import DEPTH, MAX_LIMIT
 from waypost.protocol.signatures import address_bytes
 
 MAX_AMOUNT_DIGITS = 39  # a uint128 has no more
@@ -34,7 +36,14 @@ def _id(value: object) -> bytes:
     raise ValueError("not 32 bytes of 0x-hex")
 
 
+def _element(value: object) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 77 and int(value) < R:
+        return int(value)
+    raise ValueError("not an element of BN254's scalar field as a decimal string")
+
+
 Amount = Annotated[int, BeforeValidator(_amount)]
+FieldElement = Annotated[int, BeforeValidator(_element)]
 Address = Annotated[ChecksumAddress, AfterValidator(_address)]
 MessageId = Annotated[bytes, BeforeValidator(_id)]
 Seconds = Annotated[int, Field(ge=0, lt=2**53)]
@@ -140,6 +149,51 @@ class DeliveryAnswer(PaidAnswer):
 
     messages: list[dict[str, object]]
     missing: list[MissingMessage] = Field(default_factory=list)
+
+
+class TreeAnswer(Answer):
+    """`GET /v1/rln`: the tree of members that the node holds proofs against."""
+
+    contract: Address
+    network: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+    rln_identifier: FieldElement
+    epoch_seconds: Annotated[int, Field(ge=1, le=86_400)]
+    root: FieldElement
+    roots: list["RootAnswer"] = Field(default_factory=list)
+
+
+class RootAnswer(Answer):
+    """A root that proofs may name."""
+
+    root: FieldElement
+
+
+class PathAnswer(Answer):
+    """`GET /v1/rln/members/…`: where a member is in the tree."""
+
+    index: Annotated[int, Field(ge=0, lt=2**DEPTH)]
+    rate: Annotated[int, Field(ge=1, le=MAX_LIMIT)]
+    path: Annotated[list[FieldElement], Field(min_length=DEPTH, max_length=DEPTH)]
+    root: FieldElement
+
+
+class OrderAnswer(Answer):
+    """`POST /v1/rln/registrations`, `extensions` or `exits`."""
+
+    transaction: Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")] | None = None
+    state: Annotated[str, Field(max_length=32)]
+
+
+class RelayedAnswer(Answer):
+    """`POST /v1/relay`."""
+
+    id: MessageId
+    accepted: Seconds
+    duplicate: bool = False
+
+
+class PaidRelayAnswer(RelayedAnswer, PaidAnswer):
+    """`POST /v1/relay`, for money."""
 
 
 AnswerType = TypeVar("AnswerType", bound=Answer)

@@ -4,7 +4,8 @@ Nothing is signed before it is on disk, nor for a node whose accounts differ fro
 import asyncio
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ from waypost.errors import (
     NodeRefused,
     NodeUnreachable,
     ProtocolError,
+    WaypostError,
 )
 from waypost.protocol.payments import PaymentPayload, PaymentRequirements
 from waypost.protocol.prices import PriceList
@@ -67,6 +69,18 @@ class Context:
     store: Store
     clock: Callable[[], float]
     sleep: Sleep = asyncio.sleep
+
+
+@dataclass(slots=True)
+class Purchase:
+    """A delivery that is being paid for. `payment` is due when there is one; `sent`: whether the node may
+    have taken leave to charge; `received`: whether most of it arrived, so that what is charged without an
+    account is no fraud; `account`: what it charged."""
+
+    payment: PaymentPayload | None = None
+    sent: bool = False
+    received: bool = False
+    account: PaidAnswer | None = None
 
 
 class Channel:
@@ -144,6 +158,47 @@ class Channel:
             raise AssertionError("unreachable")
         finally:
             await self._leave()
+
+    @asynccontextmanager
+    async def purchase(self, node: Node, cost: int) -> AsyncIterator[Purchase]:
+        """Set the price of a delivery aside that is no answer to a request: within the block the payment is
+        handed over, and the node's account of it put into the purchase.
+
+        Raises SpendingLimitExceeded, DepositExhausted, PriceTooHigh; NodeDisagrees. A block that raises
+        leaves the price in doubt, unless it says that nothing was `sent`.
+        """
+        await self._enter()
+        try:
+            self.check_prices(node)
+            reservation = self.books.reserve(cost, node.descriptor.prices.min_receipt)
+            purchase = Purchase()
+            try:
+                await self.save()
+                if reservation.attach is not None:
+                    purchase.payment = self._payment(node, cost, reservation.attach)
+                yield purchase
+                if purchase.account is None:
+                    raise AssertionError("a purchase ends with an account")
+            except WaypostError:
+                if not purchase.sent:
+                    self.books.release(reservation)
+                else:
+                    (self.books.interrupt if purchase.received else self.books.doubt)(reservation)
+                raise
+            except BaseException:
+                self.books.interrupt(reservation)
+                raise
+            await self._settle(reservation, purchase.account)
+        finally:
+            await self._leave()
+
+    async def session(self, node: Node) -> str:
+        """A token that speaks for the channel."""
+        return await self._sessions.token(node)
+
+    def end_session(self, token: str) -> None:
+        """The node does not know the token any more."""
+        self._sessions.forget(token)
 
     async def node(self, *, fresh: bool = False) -> Node:
         """The channel's node, verified. Raises NodeDisagrees when it now has its money paid elsewhere."""

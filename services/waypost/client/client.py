@@ -1,4 +1,5 @@
-"""The SDK's front door: one account on one deployment, with its channels, nodes and mailbox."""
+"""The SDK's front door: one account on one deployment, with its channels, memberships, nodes
+and mailbox."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +17,11 @@ from waypost.client.channel import Context
 from waypost.client.channels import PaymentChannels
 from waypost.client.deployment import Deployment
 from waypost.client.mailbox import Mailbox
+from waypost.client.membership import Memberships
 from waypost.client.nodes import Nodes, PriceCeiling
+from waypost.client.orders import Orders
+from waypost.client.prover import Prover
+from waypost.client.publisher import Publisher
 from waypost.client.store import Store
 from waypost.client.transport import http_client
 
@@ -25,13 +30,17 @@ class Client:
     """Use as `async with Client(account, manifest, rpc_url, home=folder) as client:`.
 
     `home` holds what has to survive: one process at a time may use it, unless `read_only`. `ceiling` is the
-    most that is paid per unit. `http` and `clock` (Unix seconds) are there for tests. Entering raises
-    RpcUnreachable, WrongChain, WrongContract, DeploymentMismatch, DataInUse, DataOfAnotherChain.
-    """
+    most that is paid per unit. `rln_keys`: the folder with the key that proofs are made with, `home`/rln-keys
+    unless given; `progress` is told what takes long there. `http` and `clock` (Unix seconds) are there for
+    tests. Entering raises RpcUnreachable, WrongChain, WrongContract, DeploymentMismatch, DataInUse,
+    DataOfAnotherChain."""
 
     deployment: Deployment
     nodes: Nodes
     channels: PaymentChannels
+    memberships: Memberships
+    orders: Orders
+    prover: Prover
     mailbox: Mailbox
 
     def __init__(
@@ -43,12 +52,15 @@ class Client:
         home: Path,
         ceiling: PriceCeiling | None = None,
         read_only: bool = False,
+        rln_keys: Path | None = None,
+        progress: Callable[[str], None] = lambda _: None,
         http: httpx.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.account = account
         self._manifest, self._rpc_url, self._home = manifest, rpc_url, home
         self._ceiling, self._read_only, self._http, self._clock = ceiling, read_only, http, clock
+        self._rln_keys, self._progress = rln_keys or home / "rln-keys", progress
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -65,7 +77,12 @@ class Client:
             self.nodes = Nodes(self.deployment, http, self._clock, self._ceiling)
             context = Context(self.deployment, self.nodes, store, self._clock)
             self.channels = PaymentChannels(self.account, context)
-            self.mailbox = Mailbox(self.account, context, self.channels)
+            self.memberships = Memberships(self.account, context)
+            self.orders = Orders(self.memberships)
+            self.prover = Prover(self._rln_keys, self.deployment.chain_id, self._progress)
+            stack.push_async_callback(self.prover.close)
+            publisher = Publisher(context, self.channels, self.memberships, self.prover)
+            self.mailbox = Mailbox(self.account, context, self.channels, publisher)
             if not self._read_only:
                 stack.push_async_callback(self.channels.save)
             self._stack = stack.pop_all()

@@ -81,12 +81,11 @@ def _open(path: Path, keystore: dict[str, Any], password: str) -> bytes:
         raise KeystoreLocked(f"{path} needs a password.", path=str(path))
     try:
         secret = bytes(eth_keyfile.decode_keyfile_json(keystore, _utf8(password)))
-    except ValueError as error:
-        if "MAC" in str(error):
+    except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError) as error:
+        if str(error) in ("MAC mismatch", "Checksum mismatch"):
             raise WrongPassword(f"The password does not open {path}.", path=str(path)) from None
-        raise InvalidConfig(f"{path} is not a keystore file.", path=str(path)) from error
-    except (AttributeError, KeyError, TypeError, NotImplementedError) as error:
-        raise InvalidConfig(f"{path} is not a keystore file.", path=str(path)) from error
+        sentence = f"{path} is not a keystore file, or is damaged: restore it from a backup."
+        raise InvalidConfig(sentence, path=str(path)) from error
     if len(secret) != 32:
         raise InvalidConfig(f"{path} holds {len(secret)} bytes instead of 32.", path=str(path))
     return secret

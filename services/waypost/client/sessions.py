@@ -56,6 +56,15 @@ class Sessions:
             self._current = None
         return await self._send(node, await self._token(node), method, path, body, headers, max_bytes)
 
+    async def token(self, node: Node) -> str:
+        """The current token, or a new one."""
+        return (await self._token(node)).text
+
+    def forget(self, text: str) -> None:
+        """The node refused this token."""
+        if self._current is not None and self._current.text == text:
+            self._current = None
+
     async def _send(
         self,
         node: Node,

@@ -15,7 +15,7 @@ from typing import IO, Self, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from waypost import files
-from waypost.client.records import ChannelRecord, MailboxRecord
+from waypost.client.records import ChannelRecord, MailboxRecord, MembershipRecord, RateRecord, RelayRecord
 from waypost.errors import DataInUse, DataOfAnotherChain, InvalidConfig
 
 FORMAT = 1
@@ -90,7 +90,7 @@ class Store:
 
     def drop_channel(self, record: ChannelRecord) -> None:
         """Forget a channel that never came to be."""
-        self._writable()
+        self.require_writable()
         self._channel_path(record).unlink(missing_ok=True)
 
     def mailbox(self) -> MailboxRecord:
@@ -101,6 +101,35 @@ class Store:
         """Replace the mailbox's record."""
         self._write(self._mailbox_path, record)
 
+    def memberships(self) -> list[MembershipRecord]:
+        """Every membership that was ever begun, in order of index."""
+        records = [_read(path, MembershipRecord) for path in (self.folder / "memberships").glob("*.json")]
+        return sorted((record for record in records if record), key=lambda record: record.index)
+
+    def save_membership(self, record: MembershipRecord) -> None:
+        """Replace one membership's record."""
+        self._write(self.folder / "memberships" / f"{record.id_commitment}.json", record)
+
+    def relay(self) -> RelayRecord:
+        """How far subscriptions were read."""
+        return _read(self.folder / "relay.json", RelayRecord) or RelayRecord()
+
+    def save_relay(self, record: RelayRecord) -> None:
+        """Replace how far subscriptions were read."""
+        self._write(self.folder / "relay.json", record)
+
+    def rate(self, id_commitment: int) -> RateRecord | None:
+        """What a membership has signalled."""
+        return _read(self.rate_path(id_commitment), RateRecord)
+
+    def save_rate(self, id_commitment: int, record: RateRecord) -> None:
+        """Replace what a membership has signalled."""
+        self._write(self.rate_path(id_commitment), record)
+
+    def rate_path(self, id_commitment: int) -> Path:
+        """Where that is kept; other files of the membership are beside it."""
+        return self.folder / "memberships" / f"{id_commitment}.rate"
+
     @property
     def _mailbox_path(self) -> Path:
         return self.folder / "mailbox.json"
@@ -108,12 +137,18 @@ class Store:
     def _channel_path(self, record: ChannelRecord) -> Path:
         return self.folder / "channels" / f"{record.signer}.json"
 
-    def _writable(self) -> None:
+    @property
+    def is_writable(self) -> bool:
+        """Whether this process holds it."""
+        return self._lock is not None
+
+    def require_writable(self) -> None:
+        """Raises DataInUse if it was opened for reading only, or closed."""
         if self._lock is None:
             raise DataInUse(f"{self.folder} was opened for reading only.", path=str(self.folder))
 
     def _write(self, path: Path, record: BaseModel) -> None:
-        self._writable()
+        self.require_writable()
         files.write(path, record.model_dump_json(by_alias=True, indent=1) + "\n")
 
 

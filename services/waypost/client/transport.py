@@ -116,8 +116,8 @@ class NodeClient:
         raise self._refusal(response, body)
 
     def _refusal(self, response: httpx.Response, body: Mapping[str, object]) -> NodeRefused:
-        code = _clean(body.get("code")) or f"http_{response.status_code}"
-        sentence = _clean(body.get("detail")) or _clean(body.get("title")) or "no reason given"
+        code = clean(body.get("code")) or f"http_{response.status_code}"
+        sentence = clean(body.get("detail")) or clean(body.get("title")) or "no reason given"
         details: dict[str, JSON] = {
             name: cast(JSON, value)
             for name, value in body.items()
@@ -145,8 +145,8 @@ def _timed_out(error: Exception) -> bool:
     return isinstance(error, TimeoutError | httpx.TimeoutException)
 
 
-def _clean(value: object) -> str:
-    """Text of a stranger, fit for a terminal and a log."""
+def clean(value: object) -> str:
+    """Text of a stranger, fit for a terminal and a log; nothing else is text."""
     if not isinstance(value, str):
         return ""
     return "".join(c if c.isprintable() else " " for c in value[:MAX_PROBLEM_TEXT]).strip()

@@ -10,7 +10,6 @@ import sqlite3
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,24 +33,25 @@ _MEMBER = re.compile(
 
 def create(data_dir: Path, target: Path) -> dict[str, Any]:
     """Writes the backup, whole or not at all, readable by its owner alone; an existing file stays as it is.
-
-    Returns its manifest. Raises InvalidConfig.
+    Links are followed. Returns its manifest. Raises InvalidConfig, also for a file in the keys' folder that
+    `restore` would not take.
     """
-    config = settings.read_config(data_dir)
+    config, names = settings.read_config(data_dir), _names(data_dir)
     if target.exists():
         raise InvalidConfig(f"{target} exists already and is not overwritten.", path=str(target))
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".waypost-backup.") as folder:
             work = Path(folder)
-            members = {name: data_dir / name for name in _present(data_dir)}
-            if (data_dir / BOOKS).exists():
-                members[BOOKS] = _copy_books(data_dir / BOOKS, work / BOOKS)
-            manifest = _manifest(config, members)
+            (work / KEYS_FOLDER).mkdir()
+            for name in names:
+                copy = _copy_books if name == BOOKS else shutil.copyfile
+                copy(data_dir / name, work / name)
+            manifest = _manifest(config, {name: work / name for name in names})
             (work / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
             archive = work / "archive"
             with tarfile.open(archive, "w") as tar:
-                for name, path in ((MANIFEST, work / MANIFEST), *members.items()):
-                    tar.add(path, name, recursive=False, filter=_anonymous)
+                for name in (MANIFEST, *names):
+                    _add(tar, name, work / name)
             archive.chmod(0o600)
             with archive.open("rb") as written:
                 os.fsync(written.fileno())
@@ -86,16 +86,25 @@ def restore(source: Path, data_dir: Path) -> dict[str, Any]:
     return manifest
 
 
-def _present(data_dir: Path) -> Iterator[str]:
-    yield from (CONFIG_FILE, TOKEN_FILE)
-    for path in sorted((data_dir / KEYS_FOLDER).glob("*.keystore.json")):
-        yield f"{KEYS_FOLDER}/{path.name}"
-    for path in sorted((data_dir / KEY_FILES_FOLDER).glob("*.json")):
-        if _MEMBER.fullmatch(f"{KEY_FILES_FOLDER}/{path.name}"):  # as `init` names them
-            yield f"{KEY_FILES_FOLDER}/{path.name}"
+def _names(data_dir: Path) -> list[str]:
+    """What to back up. Raises InvalidConfig for what could not be restored."""
+    keys = sorted(f"{KEYS_FOLDER}/{path.name}" for path in (data_dir / KEYS_FOLDER).glob("*"))
+    token = [TOKEN_FILE] if (data_dir / TOKEN_FILE).exists() else []  # the node's start makes another
+    for name in (CONFIG_FILE, *token, *keys):
+        path = data_dir / name
+        if not (_MEMBER.fullmatch(name) and path.is_file() and path.stat().st_size <= MAX_SMALL):
+            raise InvalidConfig(
+                f"{path} is no file that a backup can hold, so none was made: move it out of the folder, "
+                f"or name it {KEYS_FOLDER}/NAME.keystore.json if it is a key.",
+                path=str(path),
+            )
+    # Verifying keys are public; `init` names them so, and what else is there is not the node's.
+    public = (f"{KEY_FILES_FOLDER}/{path.name}" for path in (data_dir / KEY_FILES_FOLDER).glob("*.json"))
+    keys += sorted(name for name in public if _MEMBER.fullmatch(name))
+    return [CONFIG_FILE, *token, *keys, *([BOOKS] if (data_dir / BOOKS).exists() else [])]
 
 
-def _copy_books(books: Path, copy: Path) -> Path:
+def _copy_books(books: Path, copy: Path) -> None:
     source = sqlite3.connect(f"{books.absolute().as_uri()}?mode=ro", uri=True)
     target = sqlite3.connect(copy)
     try:
@@ -104,7 +113,6 @@ def _copy_books(books: Path, copy: Path) -> Path:
     finally:
         target.close()
         source.close()
-    return copy
 
 
 def _manifest(config: NodeConfig, members: dict[str, Path]) -> dict[str, Any]:
@@ -123,11 +131,12 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mode = 0o600
-    return member
+def _add(tar: tarfile.TarFile, name: str, path: Path) -> None:
+    """A regular file of nobody's: `TarFile.add` would note links as links."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode, member.mtime = path.stat().st_size, 0o600, int(time.time())
+    with path.open("rb") as file:
+        tar.addfile(member, file)
 
 
 def _unpack(source: Path, work: Path) -> dict[str, Any]:
@@ -137,7 +146,7 @@ def _unpack(source: Path, work: Path) -> dict[str, Any]:
             members = {member.name: member for member in tar}
             manifest = json.loads(_read(tar, members, MANIFEST))
             expected: dict[str, str] = dict(manifest["files"])
-            if manifest["format"] != FORMAT or not {CONFIG_FILE, TOKEN_FILE} <= set(expected):
+            if manifest["format"] != FORMAT or CONFIG_FILE not in expected:
                 raise InvalidBackup(f"{source} is no backup that this version knows.", path=str(source))
             (work / KEYS_FOLDER).mkdir(mode=0o700)
             if any(name.startswith(f"{KEY_FILES_FOLDER}/") for name in expected):

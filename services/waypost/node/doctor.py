@@ -21,7 +21,14 @@ from eth_typing import ChecksumAddress
 from waypost.chain import artifacts, fees
 from waypost.chain.connection import Connection, connect
 from waypost.chain.registry import RegisteredNode, Registry
-from waypost.errors import ChainError, ConfigurationError, NodeError, ProtocolError, WaypostError
+from waypost.errors import (
+    ChainError,
+    ConfigurationError,
+    NodeError,
+    ProtocolError,
+    WaypostError,
+    WrongPassword,
+)
 from waypost.node import settings
 from waypost.node.accounts import Accounts
 from waypost.node.backends.schema import check
@@ -104,7 +111,7 @@ async def examine(folder: Path, password: str, clock: Callable[[], int]) -> Asyn
             _head(connection, config, clock),
             _logs(connection, config),
             _contracts(connection, config),
-            _funds(connection, keys.gas or config.operator),
+            _funds(connection, keys.gas),
             _registration(connection, config, keys.node),
         )
         names = ("rpc", "logs", "contracts", "funds", "registration")
@@ -124,8 +131,11 @@ class _Keys:
         self.gas: ChecksumAddress | None = None
         try:
             found = {role: settings.read_key(folder, role, password) for role in settings.KEY_ROLES}
-        except ConfigurationError as error:
+        except WrongPassword as error:
             self.finding = _failed("keys", str(error), "Give the password that the folder was made with.")
+            return
+        except ConfigurationError as error:
+            self.finding = _failed("keys", str(error), "Restore it from a backup, or make it readable.")
             return
         addresses = {role: address_of(key) for role, key in found.items() if key is not None}
         self.node, operator = addresses.get("node"), addresses.get("operator")
@@ -146,15 +156,25 @@ class _Keys:
                 f"No key of the payee {config.payee} is here: the node cannot consent to close channels.",
                 "Nothing, if the payee is a contract or kept elsewhere.",
             )
+        elif self.gas == operator:
+            self.finding = _warning(
+                "keys",
+                f"They open; the operator's key, which owns the stake, pays gas from {self.gas}.",
+                "Put the key file of an account of its own, with the folder's password, at "
+                f"{settings.keystore_path(folder, 'gas')}.",
+            )
         else:
             self.finding = _ok("keys", f"They open; {self.node} signs, {self.gas} pays gas.")
 
 
 def _files(folder: Path) -> Finding:
-    secret = [folder / KEYS_FOLDER, *(folder / KEYS_FOLDER).glob("*.json"), folder / settings.TOKEN_FILE]
+    token = folder / settings.TOKEN_FILE
+    tokens = [token] if token.exists() else []
+    secret = [folder / KEYS_FOLDER, *(folder / KEYS_FOLDER).glob("*.json"), *tokens]
     try:
         seen = [path.name for path in secret if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
-        settings.read_admin_token(folder)
+        if tokens:
+            settings.read_admin_token(folder)
         with tempfile.NamedTemporaryFile(dir=folder) as probe:
             probe.write(b"probe")
             probe.flush()
@@ -163,6 +183,8 @@ def _files(folder: Path) -> Finding:
         return _failed("files", f"{folder} is not usable: {error}", "Make it writable for the node alone.")
     if seen:
         return _failed("files", f"Others can read {', '.join(seen)}.", f"chmod -R go= {folder / KEYS_FOLDER}")
+    if not tokens:
+        return _warning("files", f"{token} is missing.", "Start the node again: it makes another.")
     return _ok("files", "Keys are for the node alone, and the folder can be written.")
 
 
@@ -242,7 +264,9 @@ def claims_affordable(balance: int, price: int) -> int:
     return 0 if spare < 0 else 1 + spare // (CLAIM_GAS * max(1, price))
 
 
-async def _funds(connection: Connection, account: ChecksumAddress) -> Finding:
+async def _funds(connection: Connection, account: ChecksumAddress | None) -> Finding:
+    if account is None:
+        return Finding("funds", Verdict.SKIPPED, "Only the keys tell which account pays gas.")
     balance, asked = await connection.balance(account), await fees.ask(connection)
     claims, claim = claims_affordable(balance, asked.limit), CLAIM_GAS * asked.limit
     sentence = f"{account} holds {balance / 10**18:.6f} ETH; a claim costs about {claim / 10**18:.6f} ETH."

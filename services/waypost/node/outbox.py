@@ -11,7 +11,7 @@ from eth_typing import ChecksumAddress
 
 from waypost.chain.blocks import BlockRef, Event, TransactionReceipt
 from waypost.chain.connection import Call
-from waypost.chain.fees import Fees, Offer
+from waypost.chain.fees import MAX_TIP, Fees, Offer
 from waypost.chain.transactions import Sender, SignedTransaction
 from waypost.errors import ChainError, InsufficientFunds, TransactionReverted
 from waypost.node import blocks, transactions
@@ -28,8 +28,6 @@ DOUBTS = 3
 """Rounds in a row in which a nonce must look used by others before we believe it: endpoints lag."""
 MAX_RAISE = 20
 """Fees are never raised above this multiple of what the chain asks: then something else is wrong."""
-MAX_TIP = 100 * 10**9
-"""Wei per gas: an endpoint's bad advice must not empty the account."""
 EMPTY_GAS = 21_000
 
 log = structlog.get_logger(__name__)

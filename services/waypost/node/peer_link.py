@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import json
+import socket as socket_module
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from eth_typing import ChecksumAddress
 from websockets.asyncio.client import ClientConnection, connect
@@ -18,9 +21,7 @@ from waypost.errors import (
     InvalidFrame,
     NodeNotReady,
     PeerRefused,
-    ProtocolError,
     RateLimited,
-    RlnUnavailable,
     RootUnknown,
     StorageFull,
     WaypostError,
@@ -39,22 +40,30 @@ WINDOW = 64
 """Messages of one node that are judged at the same time; more stay in the connection."""
 FIRST_PAUSE_SECONDS = 0.5
 PATIENCE = 30
-"""How often a message is tried again that this node could not judge yet."""
+"""How often a message is tried again whose root this node has not read yet."""
 
 Greet = Callable[[ChecksumAddress], tuple[Greeting, Signature]]
 
 
 class PeerLink:
-    """Reads from one node. `greet` signs who we are."""
+    """Reads from one node. `greet` signs who we are; `local`: it may be on this machine or network."""
 
     def __init__(
-        self, operator: ChecksumAddress, endpoint: str, db: Database, relay: Relay, greet: Greet
+        self,
+        operator: ChecksumAddress,
+        endpoint: str,
+        db: Database,
+        relay: Relay,
+        greet: Greet,
+        *,
+        local: bool,
     ) -> None:
         self._operator = operator
         self._url = "ws" + endpoint.removeprefix("http") + "/v1/relay"
         self._db = db
         self._relay = relay
         self._greet = greet
+        self._local = local
         self.faults = Faults(f"peer {operator}")
 
     async def run(self) -> None:
@@ -71,6 +80,8 @@ class PeerLink:
     async def _read(self) -> None:
         async with _Connect(
             self._url,
+            host=await self._address(),
+            proxy=None,
             max_size=MAX_FRAME,
             max_queue=WINDOW,
             compression=None,
@@ -91,6 +102,16 @@ class PeerLink:
             await waiting.put(frame)
         raise PeerRefused("It ended the connection.")
 
+    async def _address(self) -> str:
+        """Where its name leads now. Raises PeerRefused if that is not where strangers may send us."""
+        url = urlsplit(self._url)
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(url.hostname, url.port or 443, type=socket_module.SOCK_STREAM)
+        addresses = [str(address[0]) for *_, address in found]
+        if not self._local and not all(ipaddress.ip_address(each).is_global for each in addresses):
+            raise PeerRefused("Its name leads into a private network.")
+        return addresses[0]
+
     async def _first_frame(self) -> dict[str, Any]:
         greeting, signature = self._greet(self._operator)
         frame: dict[str, Any] = {"greeting": {**greeting.to_json(), "signature": signature.to_hex()}}
@@ -103,28 +124,33 @@ class PeerLink:
             with contextlib.suppress(asyncio.QueueEmpty):
                 while len(frames) < WINDOW:
                     frames.append(waiting.get_nowait())
-            envelopes = [Envelope.from_json(frame.raw("message")) for frame in frames if "message" in frame]
-            await asyncio.gather(*map(self._take, envelopes))
+            await asyncio.gather(*map(self._take, _groups(frames)))
             # The cursor moves when all before it was relayed, or refused for good.
             await self._db.write(partial(self._save_cursor, cursor=frames[-1].text("cursor")))
             self.faults.passed()
 
-    async def _take(self, envelope: Envelope) -> None:
-        if envelope.proof is None:
-            raise InvalidFrame("The message has no proof.")
-        for attempt in range(PATIENCE):
-            try:
-                await self._relay.publish(envelope, f"peer:{self._operator}", late=True)
-                return
-            except (NodeNotReady, RateLimited, RootUnknown, StorageFull, InternalError):
+    async def _take(self, envelopes: Sequence[Envelope]) -> None:
+        """In order: evidence against a member comes after what it is held against."""
+        for envelope in envelopes:
+            roots = 0
+            while not await self._relayed(envelope, patient=roots < PATIENCE):
                 # Our chain is behind, or we are busy: meanwhile nothing more is read from it.
-                await asyncio.sleep(backoff(FIRST_PAUSE_SECONDS, attempt + 1) / 10)
-            except RlnUnavailable:
-                return
-            except ProtocolError:
-                raise
-            except WaypostError:  # too late, or of a member that is out: it was in time where it came from
-                return
+                roots += 1
+                await asyncio.sleep(backoff(FIRST_PAUSE_SECONDS, roots) / 10)
+
+    async def _relayed(self, envelope: Envelope, *, patient: bool) -> bool:
+        """Whether the message is done with; what is refused for good is. Raises StorageFull and the like."""
+        try:
+            await self._relay.publish(envelope, f"peer:{self._operator}", late=True)
+        except RootUnknown:
+            return not patient
+        except (NodeNotReady, RateLimited):
+            return False
+        except (StorageFull, InternalError):
+            raise
+        except WaypostError:
+            pass  # too late, of a member that is out, or no proof that we can check: the gate counts those
+        return True
 
     def _find_cursor(self, connection: sqlite3.Connection) -> str | None:
         row = connection.execute("SELECT cursor FROM peers WHERE operator = ?", (self._operator,)).fetchone()
@@ -140,6 +166,18 @@ class PeerLink:
 class _Connect(connect):
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
+
+
+def _groups(frames: Sequence[Fields]) -> list[list[Envelope]]:
+    """The messages, those that one nullifier ties together in order."""
+    groups: dict[int, list[Envelope]] = {}
+    for frame in frames:
+        if "message" in frame:
+            envelope = Envelope.from_json(frame.raw("message"))
+            if envelope.proof is None:
+                raise InvalidFrame("The message has no proof.")
+            groups.setdefault(envelope.proof.nullifier, []).append(envelope)
+    return list(groups.values())
 
 
 async def _frames(socket: ClientConnection) -> AsyncIterator[Fields]:

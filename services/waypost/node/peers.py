@@ -2,12 +2,10 @@
 they are when they read from this one."""
 
 import asyncio
-import contextlib
-import ipaddress
+import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-import structlog
 from eth_typing import ChecksumAddress
 
 from waypost.chain.registry import RegisteredNode, Registry
@@ -25,7 +23,8 @@ from waypost.protocol.signatures import Signature, keccak
 POLLS = 15
 """The registry is read once for so many looks at the chain's head: each minute, as nodes are set up."""
 
-log = structlog.get_logger(__name__)
+STRANGER_SECONDS = 5.0
+"""A greeting by an unknown node has the registry read again, but not more often than this."""
 
 
 class Peers:
@@ -48,7 +47,9 @@ class Peers:
         self._domain = node_domain(settings.chain_id, settings.registry)
         self._known: dict[ChecksumAddress, RegisteredNode] = {}
         self._links: dict[ChecksumAddress, tuple[str, asyncio.Task[None]]] = {}
-        self._refreshing = Loop("peers", self._refresh, POLLS * settings.poll_seconds, Signal())
+        self._local = is_loopback(urlsplit(settings.endpoint).hostname or "")
+        self._stranger, self._refreshed_at = Signal(), 0.0
+        self._refreshing = Loop("peers", self._refresh, POLLS * settings.poll_seconds, self._stranger)
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -75,6 +76,8 @@ class Peers:
         if greeting.expires > now + MAX_GREETING_SECONDS:
             raise SessionInvalid(f"A greeting lasts at most {MAX_GREETING_SECONDS} s.")
         known = self._known.get(greeting.operator)
+        if known is None and time.monotonic() > self._refreshed_at + STRANGER_SECONDS:
+            self._stranger.ring()  # it may be new; it will come again
         if known is None or greeting.recover(self._domain, signature) != known.node_key:
             raise SessionInvalid(
                 f"As far as this node has read, the registry lists no relaying node of {greeting.operator}"
@@ -86,10 +89,10 @@ class Peers:
         ours = self._settings.operator
         listed = [node async for node in self._registry.nodes(Services.RELAY) if node.operator != ours]
         self._known = {node.operator: node for node in listed}
+        self._refreshed_at = time.monotonic()
         # Which ones a node reads from differs from node to node, and stays as it is while the list does.
         listed.sort(key=lambda node: keccak(bytes.fromhex(ours[2:] + node.operator[2:])))
-        endpoint = self._settings.endpoint
-        reachable = [node for node in listed if is_reachable(node.endpoint, endpoint)]
+        reachable = [node for node in listed if _is_endpoint(node.endpoint)]
         wanted = {node.operator: node.endpoint for node in reachable[: self._settings.relay.max_peers]}
         for operator, (endpoint, task) in list(self._links.items()):
             if wanted.get(operator) != endpoint:
@@ -97,7 +100,7 @@ class Peers:
                 del self._links[operator]
         for operator, endpoint in wanted.items():
             if operator not in self._links:
-                link = PeerLink(operator, endpoint, self._db, self._relay, self._greet)
+                link = PeerLink(operator, endpoint, self._db, self._relay, self._greet, local=self._local)
                 self._links[operator] = endpoint, asyncio.create_task(link.run(), name=f"peer-{operator}")
 
     def _greet(self, peer: ChecksumAddress) -> tuple[Greeting, Signature]:
@@ -105,16 +108,9 @@ class Peers:
         return greeting, greeting.sign(self._domain, self._settings.node_key.get_secret_value())
 
 
-def is_reachable(endpoint: str, ours: str) -> bool:
-    """Whether a node may go there: anybody can register an address of our own network."""
+def _is_endpoint(text: str) -> bool:
     try:
-        host = urlsplit(parse_endpoint(endpoint)).hostname or ""
+        parse_endpoint(text)
     except InvalidEndpoint:
         return False
-    if is_loopback(urlsplit(ours).hostname or ""):
-        return True
-    if host == "localhost":
-        return False
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_global
     return True

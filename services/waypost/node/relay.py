@@ -78,7 +78,8 @@ class Relay:
         message = envelope.message
         if self._gate is None or envelope.proof is None:
             raise RlnUnavailable("This node takes no proofs of membership.")
-        if known := await self._db.read(lambda connection: relay_log.find(connection, message)):
+        known = await self._db.read(lambda connection: relay_log.find(connection, message))
+        if known is not None and known.proved:
             return _again(message, known)
         self._check_clock(message, late)
         await self._gate.check(envelope, source, late=late)
@@ -94,8 +95,9 @@ class Relay:
         if known := relay_log.find(connection, message):
             return _again(message, known)
         self._check_clock(message, late=False)
-        added = relay_log.append(connection, Envelope(message), self._clock(), self._limits.quota_bytes)
-        return Relayed(message.id, added.size, added.accepted, duplicate=False)
+        now = self._clock()
+        relay_log.append(connection, Envelope(message), now, self._limits.quota_bytes)
+        return Relayed(message.id, message.size, now, duplicate=False)
 
     def announce(self, envelope: Envelope, relayed: Relayed) -> None:
         """Wakes who waits for it, once it is on disk."""
@@ -129,18 +131,19 @@ class Relay:
             pass
 
     def _put_proved(self, connection: sqlite3.Connection, envelope: Envelope) -> tuple[Relayed, Verdict]:
-        """A message that breaks its sender's rate is entered as evidence: other nodes must see it, and
-        subscribers must not."""
+        """A message that breaks its sender's rate is for other nodes alone, which must see it; and so is one
+        that subscribers were given before, when it was paid for."""
         assert self._gate is not None
         message, now = envelope.message, self._clock()
-        if known := relay_log.find(connection, message):
+        known = relay_log.find(connection, message)
+        if known is not None and known.proved:
             return _again(message, known), Verdict.DUPLICATE
         verdict = self._gate.record(connection, envelope)
         if verdict is Verdict.DUPLICATE:  # the log forgot what the nullifier log still knows
             return Relayed(message.id, message.size, now, duplicate=True), verdict
-        quota, evidence = self._limits.quota_bytes, verdict is Verdict.CONFLICT
-        added = relay_log.append(connection, envelope, now, quota, evidence=evidence)
-        return Relayed(message.id, added.size, added.accepted, duplicate=False), verdict
+        nodes_only = verdict is Verdict.CONFLICT or known is not None
+        relay_log.append(connection, envelope, now, self._limits.quota_bytes, nodes_only=nodes_only)
+        return Relayed(message.id, message.size, now, duplicate=False), verdict
 
     def _forget(self, key: tuple[int, tuple[str, ...] | None], task: "asyncio.Task[Batch]") -> None:
         if self._reads.get(key) is task:
@@ -163,6 +166,6 @@ class Relay:
 
 
 def _again(message: Message, known: Known) -> Relayed:
-    if known.evidence:
+    if not known.given:
         raise RateExceeded(id="0x" + message.id.hex())
     return Relayed(message.id, known.size, known.accepted, duplicate=True)

@@ -13,6 +13,8 @@ from waypost.protocol.messages import Message
 from waypost.protocol.relay import Envelope, RateProof
 
 TABLE = "relayed"
+FROM_THE_START = "0"
+"""A cursor before everything; no other looks like it."""
 MAX_MESSAGES = 64
 MAX_BYTES = 256 * 1024
 """In one batch, which holds one message at least."""
@@ -25,12 +27,12 @@ _BYTES, _DROPPED = "relay_bytes", "relay_dropped"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An entry that is there. `evidence`: only other nodes are given it."""
+    """A message that is there. `given`: subscribers get it; `proved`: other nodes do."""
 
-    sequence: int
     size: int
     accepted: int
-    evidence: bool
+    given: bool
+    proved: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +61,32 @@ class Batch:
 
 
 def find(connection: sqlite3.Connection, message: Message) -> Known | None:
-    """The message's entry. Raises MessageConflict if its id is that of another message."""
-    row = connection.execute(
-        "SELECT sequence, topic, meta, size, accepted, evidence FROM relayed WHERE id = ?", (message.id,)
-    ).fetchone()
-    if row is None:
+    """What is there of the message. Raises MessageConflict if its id is that of another message."""
+    rows = connection.execute(
+        "SELECT topic, meta, size, accepted, nodes_only, proof IS NOT NULL AS proved FROM relayed"
+        " WHERE id = ?",
+        (message.id,),
+    ).fetchall()
+    if not rows:
         return None
     # RFC 14 hashes the fields without their lengths: moving the border between two keeps the id.
-    if (row["topic"], row["meta"]) != (message.topic, message.meta):
+    if any((row["topic"], row["meta"]) != (message.topic, message.meta) for row in rows):
         raise MessageConflict(id="0x" + message.id.hex())
-    return Known(row["sequence"], row["size"], row["accepted"], bool(row["evidence"]))
+    given = not all(row["nodes_only"] for row in rows)
+    return Known(rows[0]["size"], rows[0]["accepted"], given, any(row["proved"] for row in rows))
 
 
 def append(
-    connection: sqlite3.Connection, envelope: Envelope, now: int, quota: int, *, evidence: bool = False
-) -> Known:
+    connection: sqlite3.Connection, envelope: Envelope, now: int, quota: int, *, nodes_only: bool = False
+) -> None:
     """Enters a message that is not there; the oldest make room. `quota` in bytes."""
     message, proof = envelope.message, envelope.proof
     held = int(find_meta(connection, _BYTES) or 0) + message.size
     while held > quota and (freed := _drop(connection, "sequence > 0")):
         held -= freed
     write_meta(connection, _BYTES, str(held))
-    sequence = connection.execute(
-        "INSERT INTO relayed (id, topic, timestamp_ns, size, accepted, meta, payload, proof, evidence)"
+    connection.execute(
+        "INSERT INTO relayed (id, topic, timestamp_ns, size, accepted, meta, payload, proof, nodes_only)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             message.id,
@@ -92,11 +97,9 @@ def append(
             message.meta,
             message.payload,
             None if proof is None else json.dumps(proof.to_json()),
-            evidence,
+            nodes_only,
         ),
-    ).lastrowid
-    assert sequence is not None
-    return Known(sequence, message.size, now, evidence)
+    )
 
 
 def prune(connection: sqlite3.Connection, before: int) -> int:
@@ -109,22 +112,15 @@ def prune(connection: sqlite3.Connection, before: int) -> int:
 
 def read(connection: sqlite3.Connection, after: int, topics: Sequence[str] | None) -> Batch:
     """The next entries of these topics, or, for other nodes (None), the next ones with a proof."""
-    if topics is None:
-        chosen, values = "proof IS NOT NULL", []
-    else:
-        chosen, values = f"topic IN ({', '.join('?' * len(topics))}) AND evidence = 0", list(topics)
-    rows = connection.execute(
-        f"SELECT * FROM relayed WHERE {chosen} AND sequence > ? ORDER BY sequence LIMIT ?",
-        (*values, after, MAX_MESSAGES),
-    )
-    entries: list[Entry] = []
     cursors, size, last = Cursors(connection, TABLE), 0, after
-    for row in rows:
-        size += row["size"]
+    entries: list[Entry] = []
+    for sequence, more in _next(connection, after, topics):
+        size += more
         if entries and size > MAX_BYTES:
             break
-        last = row["sequence"]
-        entries.append(Entry(cursors.encode(last), row["size"], _text(row)))
+        row = connection.execute("SELECT * FROM relayed WHERE sequence = ?", (sequence,)).fetchone()
+        entries.append(Entry(cursors.encode(sequence), more, _text(row)))
+        last = sequence
     if not entries:
         last = max(after, cursors.latest)
     pruned = after < int(find_meta(connection, _DROPPED) or 0)
@@ -133,8 +129,21 @@ def read(connection: sqlite3.Connection, after: int, topics: Sequence[str] | Non
 
 def place(connection: sqlite3.Connection, cursor: str | None) -> int:
     """The sequence number that a cursor stands for; without one, the newest. Raises InvalidCursor."""
+    if cursor == FROM_THE_START:
+        return 0
     cursors = Cursors(connection, TABLE)
     return cursors.latest if cursor is None else cursors.decode(cursor)
+
+
+def _next(connection: sqlite3.Connection, after: int, topics: Sequence[str] | None) -> list[tuple[int, int]]:
+    """Sequence and size of what comes next, from the indexes alone: a backlog may be large."""
+    tail = "sequence > ? ORDER BY sequence LIMIT ?"
+    if topics is None:
+        proved = f"SELECT sequence, size FROM relayed WHERE proof IS NOT NULL AND {tail}"
+        return [tuple(row) for row in connection.execute(proved, (after, MAX_MESSAGES))]
+    of_topic = f"SELECT sequence, size FROM relayed WHERE nodes_only = 0 AND topic = ? AND {tail}"
+    rows = (row for topic in topics for row in connection.execute(of_topic, (topic, after, MAX_MESSAGES)))
+    return sorted(tuple(row) for row in rows)[:MAX_MESSAGES]
 
 
 def _drop(connection: sqlite3.Connection, which: str, *values: int) -> int:

@@ -14,12 +14,14 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from waypost.errors import InvalidConfig, PortInUse
+from waypost.node import locks
 from waypost.node.app import create_admin_app, create_app
 from waypost.node.connections import BoundedHttp, BoundedWebSocket
 from waypost.node.node import Node
 from waypost.node.settings import NodeSettings
 
 MAX_CONNECTIONS = 1024
+"""Besides those of subscribers."""
 BACKLOG = 1024
 MAX_FRAME = 64 * 1024
 """Bytes of one WebSocket message to the node: all topics of a subscription, or a payment."""
@@ -59,9 +61,11 @@ async def serve(settings: NodeSettings, started: Callable[[Listening], None] = l
     with (
         listen(settings.host, settings.port) as public,
         listen(settings.admin_host, settings.admin_port) as admin,
+        contextlib.ExitStack() as port_lock,
     ):
         app = create_app(settings)
         async with app.router.lifespan_context(app):
+            port_lock.enter_context(locks.held(settings.data_dir, locks.LISTENER))
             node: Node = app.state.node
             servers = [
                 _Server(_configuration(settings, app)),
@@ -76,6 +80,7 @@ async def serve(settings: NodeSettings, started: Callable[[Listening], None] = l
             started(listening)
             with _signals() as stop:
                 await asyncio.wait((*serving, stop, node.tasks.failure), return_when=asyncio.FIRST_COMPLETED)
+                port_lock.close()  # first: the port may be another program's as soon as we let it go
                 for server in servers:
                     server.should_exit = True
                 await asyncio.gather(*serving)
@@ -130,7 +135,7 @@ def _configuration(settings: NodeSettings, app: ASGIApp) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # limits.remote_address reads them, and trusts one proxy only
-        limit_concurrency=MAX_CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS + settings.relay.max_subscribers,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         backlog=BACKLOG,
         timeout_graceful_shutdown=GRACE_SECONDS,

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from eth_account import Account
 from eth_typing import ChecksumAddress
@@ -191,6 +192,12 @@ class NodeConfig(_Section):
         """Whose books this node does."""
         return Identity(self.chain_id, self.channels, self.registry, self.token, self.payee)
 
+    @property
+    def reachable(self) -> bool:
+        """Whether requests to `endpoint` can arrive: directly, through a proxy, or from this machine."""
+        here = is_loopback(urlsplit(self.endpoint).hostname or "")
+        return here or self.trusted_proxy or not is_loopback(self.host)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -216,7 +223,7 @@ class NodeSettings(NodeConfig):
     node_key: SecretBytes
     """Signs the descriptor."""
     gas_key: SecretBytes
-    """Sends transactions and pays their gas; the operator's key unless a gas account was given."""
+    """Sends transactions and pays their gas; the operator's key in a folder without a gas key."""
     payee_key: SecretBytes | None = None
     """Signs consent to close; absent when the payee is a contract or kept elsewhere."""
     admin_token: SecretStr
@@ -289,10 +296,13 @@ def read_config(data_dir: Path) -> NodeConfig:
 
 
 def read_admin_token(data_dir: Path) -> SecretStr:
-    """The bearer token of the admin listener."""
+    """The bearer token of the admin listener. Raises InvalidConfig."""
     path = data_dir / TOKEN_FILE
     try:
         return SecretStr(path.read_text().strip())
+    except FileNotFoundError as error:
+        sentence = f"{path} is missing: the node makes another when it is started again"
+        raise InvalidConfig(sentence, path=str(path)) from error
     except OSError as error:
         raise InvalidConfig(f"{path} cannot be read: {error.strerror}", path=str(path)) from error
 
@@ -304,20 +314,22 @@ def renew_admin_token(data_dir: Path) -> None:
 
 
 def read_key(data_dir: Path, role: str, password: str) -> bytes | None:
-    """The secret key kept for `role`, or None when the node keeps none."""
+    """The secret key kept for `role`, or None when the node keeps none.
+
+    Raises InvalidConfig, WrongPassword.
+    """
     path = keystore_path(data_dir, role)
     if not path.exists():
         return None
     try:
-        keystore = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InvalidConfig(f"{path} is not a keystore", path=str(path)) from error
-    try:
-        return bytes(Account.decrypt(keystore, password))
-    except ValueError as error:
-        raise WrongPassword(f"the password does not open {path.name}", path=str(path)) from error
-    except (KeyError, TypeError, NotImplementedError) as error:
-        raise InvalidConfig(f"{path} is not a keystore", path=str(path)) from error
+        return bytes(Account.decrypt(json.loads(path.read_text()), password))
+    except OSError as error:
+        raise InvalidConfig(f"{path} cannot be read: {error.strerror}", path=str(path)) from error
+    except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError) as error:
+        if str(error) in ("MAC mismatch", "Checksum mismatch"):
+            raise WrongPassword(f"the password does not open {path.name}", path=str(path)) from error
+        sentence = f"{path} is damaged, or no keystore: restore it from a backup"
+        raise InvalidConfig(sentence, path=str(path)) from error
 
 
 def load(data_dir: Path, passwords: Mapping[str, str] | str) -> NodeSettings:

@@ -14,6 +14,7 @@ from waypost.chain import transactions
 from waypost.chain.channels import Channels
 from waypost.chain.connection import Call, Connection, connect
 from waypost.chain.embedded import FUNDED_KEYS, EmbeddedChain
+from waypost.chain.fees import MAX_TIP
 from waypost.chain.token import Token
 from waypost.chain.transactions import ATTEMPTS, Sender, SignedTransaction
 from waypost.errors import (
@@ -125,6 +126,16 @@ async def test_fees_stay_within_the_limit(connection: Connection) -> None:
     with pytest.raises(FeeTooHigh):
         await capped.replace(signed)
     assert (await Sender(connection, FUNDED_KEYS[2]).send(GIFT)).gas_price <= 2 * base + GWEI
+
+
+async def test_bad_advice_on_tips_does_not_empty_the_account(guarded: Endpoint) -> None:
+    guarded.answers["eth_maxPriorityFeePerGas"] = lambda _: hex(10**16)
+    async with await connect(guarded.url) as connection:
+        sender = Sender(connection, FUNDED_KEYS[0])
+        signed = await sender.sign(GIFT)
+        assert fees_of(signed)[1] == MAX_TIP
+        offered = fees_of(await sender.replace(signed))
+        assert offered[1] == MAX_TIP * 9 // 8 + 1  # no more than what replaces the first
 
 
 async def test_a_stuck_transaction_is_replaced_until_it_is_mined(

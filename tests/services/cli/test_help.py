@@ -14,6 +14,7 @@ MOVES_MONEY = {
     "deploy",
     "token mint",
     "node register",
+    "node fund",
     "node claim",
     "node rotate-key",
     "node stake",
@@ -24,8 +25,11 @@ MOVES_MONEY = {
     "channel open",
     "channel top-up",
     "channel close",
+    "rln join",
+    "rln extend",
+    "rln leave",
 }
-SPENDS_FROM_CHANNELS = {"send", "fetch"}
+SPENDS_FROM_CHANNELS = {"send", "fetch", "mailbox publish"}
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -76,6 +80,6 @@ def test_the_program_shows_what_there_is(waypost: Run) -> None:
         shown = waypost(*words)
         assert shown.code == 0
         assert "waypost channel open --amount 5 --yes" in shown.out
-    for noun in ("account", "token", "node", "channel"):
+    for noun in ("account", "token", "node", "channel", "rln", "mailbox"):
         assert "Commands:" in waypost(noun).out
     assert waypost("--version").out == f"waypost {__version__}\n"

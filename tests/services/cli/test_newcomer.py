@@ -82,6 +82,11 @@ def test_from_nothing_to_earnings_and_out_again(chain: str, deployed: Any, waypo
     ok("token", "mint", "10", "--to", operator, "--dev-account", "2")
     assert ok("node", "register", "--yes")["stake"] == str(10 * DOLLAR)
     assert ok("node", "register", "--yes")["steps"] == []
+    before = height(chain)
+    assert waypost("node", "fund", "1").error == "confirmation_needed"
+    assert ok("node", "fund", "1", "--dry-run")["gasAccount"] == node["gasAccount"] != operator
+    assert height(chain) == before
+    assert ok("node", "fund", "1", "--yes")["balance"] == str(10**18)
     assert waypost("node", "claim", "--yes", "--json").json["transactions"] == []
 
     # The client.
@@ -132,6 +137,7 @@ def test_from_nothing_to_earnings_and_out_again(chain: str, deployed: Any, waypo
 
         status = ok("node", "status")
         assert status["running"] is True
+        assert status["gasAccount"] == node["gasAccount"]
         earned = int(status["totals"]["earned"])
         assert ok("node", "claim", "--dry-run")["claimable"] == str(earned)
         assert waypost("node", "claim").error == "confirmation_needed"

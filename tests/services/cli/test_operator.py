@@ -2,7 +2,9 @@
 
 import os
 import stat
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from tests.services.cli.conftest import PASSWORD, Run
 
 from waypost.cli.node import rotation
-from waypost.node import keys, settings
+from waypost.node import keys, locks, settings
 from waypost.protocol.signatures import address_of
 
 GIVEN = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"  # development account 1
@@ -29,6 +31,7 @@ def node(
         ("node", "init", "--dev-account", "1", "--port", "1"),
         ("token", "mint", "100", "--dev-account", "0", "--to", GIVEN),
         ("node", "register", "--yes"),
+        ("node", "fund", "1", "--yes"),
     ):
         done = waypost(*words)
         assert done.code == 0, done.err
@@ -54,6 +57,27 @@ def node_key(folder: Path, role: str = "node") -> str:
     return address_of(key)
 
 
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.parametrize(
+    ("words", "warned"),
+    [
+        (("--endpoint", "https://node.example", "--tls-cert", "c", "--tls-key", "k"), True),
+        (("--endpoint", "https://node.example", "--trusted-proxy"), False),
+        (
+            ("--endpoint", "https://node.example", "--host", "0.0.0.0", "--tls-cert", "c", "--tls-key", "k"),
+            False,
+        ),
+        (("--endpoint", "http://127.0.0.1:8400"), False),
+    ],
+)
+def test_a_public_node_that_nobody_reaches_is_warned_of(
+    waypost: Run, words: tuple[str, ...], warned: bool
+) -> None:
+    made = waypost("node", "init", *words)
+    assert made.code == 0
+    assert ("Warning: the node would listen on 127.0.0.1 alone" in made.err) is warned
+
+
 def test_a_healthy_node_that_does_not_run(node: Path, waypost: Run) -> None:
     found = verdicts(waypost)
     assert found.pop("endpoint") == "warning"
@@ -68,6 +92,15 @@ def test_the_doctor_names_what_is_wrong(node: Path, waypost: Run, monkeypatch: p
     keystore.chmod(0o644)
     assert verdicts(waypost)["files"] == "failed"
     keystore.chmod(0o600)
+    content = keystore.read_text()
+    keystore.write_text("{}")
+    assert "→ Restore it from a backup" in waypost("node", "doctor").out
+    keystore.write_text(content)
+    token = node / "admin.token"
+    token.rename(node / "lost")
+    assert verdicts(waypost)["files"] == "warning"
+    assert "→ Start the node again: it makes another." in waypost("node", "doctor").out
+    (node / "lost").rename(token)
     with monkeypatch.context() as patch:
         patch.setenv("WAYPOST_PASSWORD", "another")
         assert verdicts(waypost)["keys"] == "failed"
@@ -86,6 +119,36 @@ def test_the_doctor_names_what_is_wrong(node: Path, waypost: Run, monkeypatch: p
     settings.save(node, config)
     (node / "node.json").write_text("{}")
     assert waypost("node", "doctor").error == "invalid_config"
+
+
+def test_the_doctor_warns_of_gas_that_the_operators_key_pays(node: Path, waypost: Run) -> None:
+    (node / "keys" / "gas.keystore.json").unlink()
+    assert verdicts(waypost)["keys"] == "warning"
+    shown = waypost("node", "doctor")
+    assert f"the operator's key, which owns the stake, pays gas from {GIVEN}" in shown.out
+    assert waypost("node", "fund", "1", "--yes").error == "invalid_config"
+
+
+def test_the_token_is_not_for_whoever_took_the_port(node: Path, waypost: Run) -> None:
+    asked: list[str | None] = []
+
+    class Thief(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Authorization"])
+
+    with HTTPServer(("127.0.0.1", 0), Thief) as server:
+        threading.Thread(target=server.serve_forever).start()
+        config = settings.read_config(node)
+        settings.save(node, config.model_copy(update={"admin_port": server.server_port}))
+        with locks.held(node, locks.BOOKS):  # as a command does that opened the books itself
+            assert waypost("node", "status").error == "data_in_use"
+        found = waypost("node", "status", "--json")
+        with locks.held(node, locks.LISTENER):  # as if the port were the node's: the test would see a token
+            assert waypost("node", "status").error == "node_refused"
+        server.shutdown()
+    assert found.json["running"] is False
+    token = settings.read_admin_token(node).get_secret_value()
+    assert asked == [f"Bearer {token}"]  # once, from the command that took it for the node
 
 
 def test_a_key_is_rotated(node: Path, waypost: Run) -> None:
@@ -162,14 +225,14 @@ def test_a_lost_key_is_replaced(node: Path, waypost: Run) -> None:
 
 
 def test_a_lost_configuration_costs_no_key(node: Path, waypost: Run) -> None:
-    keystore = node / "keys" / "operator.keystore.json"
-    before = keystore.read_bytes()
+    before = {path: path.read_bytes() for path in (node / "keys").iterdir()}
+    assert {path.name for path in before} >= {"operator.keystore.json", "gas.keystore.json"}
     (node / "node.json").unlink()
     for words in (("init", "--dev-account", "1"), ("status",)):
         told = waypost("node", *words)
         assert told.error == "invalid_config"
         assert "restore that from a backup" in told.err
-    assert keystore.read_bytes() == before
+    assert {path: path.read_bytes() for path in (node / "keys").iterdir()} == before
 
 
 def test_nobody_elses_key_is_rotated(node: Path, waypost: Run) -> None:
@@ -214,6 +277,29 @@ def test_stake_is_provisioned_thawed_and_withdrawn(node: Path, waypost: Run, cha
     assert waypost("node", "cancel-thaw", "--yes").error == "transaction_reverted"
     for amount in ("-1", "a", "1.0000001"):
         assert waypost("node", "stake", "--yes", "--", amount).error == "amount_out_of_range"
+
+
+def test_thawing_more_is_warned_of(node: Path, waypost: Run) -> None:
+    assert "would wait as long again" not in waypost("node", "thaw", "1", "--yes").err
+    for more in ("--dry-run", "--yes"):
+        told = waypost("node", "thaw", "2", more)
+        assert told.code == 0
+        assert "1 DUSD, which can be withdrawn from" in told.err
+        assert "would wait as long again: withdraw them first" in told.err
+
+
+def test_who_leaves_gets_at_once_what_has_thawed(node: Path, waypost: Run, chain: str) -> None:
+    assert waypost("node", "thaw", "4", "--yes").code == 0
+    assert "4 DUSD that are thawing beside it then wait" in waypost("node", "exit", "--dry-run").out
+    rpc(chain, "evm_increaseTime", 60)
+    rpc(chain, "evm_mine")
+    shown = waypost("node", "exit", "--dry-run").out
+    assert "4 DUSD have thawed and can be withdrawn." in shown
+    assert "6 DUSD are staked: to be thawed." in shown
+    left = waypost("node", "exit", "--yes", "--json")
+    assert left.code == 0, left.err
+    assert (left.json["next"], left.json["thawing"]) == ("wait", "6000000")
+    assert waypost("token", "balance", GIVEN, "--json").json["balance"] == "94000000"
 
 
 def test_status_says_what_to_do_next(node: Path, waypost: Run, chain: str) -> None:

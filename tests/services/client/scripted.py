@@ -56,9 +56,9 @@ class ScriptedNode:
     clock: Callable[[], float]
     store_per_kib_hour: int = 100
     fetch_per_kib: int = 50
-    relay_per_kib: int = 50
     opening: int = 10_000
     min_receipt: int = 0
+    relay_per_kib: int = 0
     max_page: int = 100
     tamper: Tamper | None = None
     accounts: dict[str, Account] = field(default_factory=dict)
@@ -87,10 +87,10 @@ class ScriptedNode:
             valid_until=int(self.clock()) + 600,
             store_per_kib_hour=self.store_per_kib_hour,
             fetch_per_kib=self.fetch_per_kib,
-            relay_per_kib=self.relay_per_kib,
             opening=self.opening,
             min_receipt=self.min_receipt,
             min_deposit=100_000,
+            relay_per_kib=self.relay_per_kib,
         )
 
     async def handle(self, request: httpx.Request) -> httpx.Response:

@@ -56,6 +56,17 @@ def test_another_password_does_not_open_it(path: Path) -> None:
         Account.load(path, "")
 
 
+def test_another_password_does_not_open_a_newer_keystore(path: Path) -> None:
+    kdf = {"function": "scrypt", "params": {"salt": "00" * 32, "n": FAST, "r": 1, "p": 1, "dklen": 32}}
+    cipher = {"function": "aes-128-ctr", "params": {"iv": "00" * 16}, "message": "00" * 32}
+    checksum = {"function": "sha256", "params": {}, "message": "00" * 32}
+    path.parent.mkdir()
+    crypto = {"kdf": kdf, "cipher": cipher, "checksum": checksum}
+    path.write_text(json.dumps({"crypto": crypto, "version": 4}))
+    with pytest.raises(WrongPassword):
+        keystore.load_key(path, "hunter2")
+
+
 def test_plain_keystores_of_wallets_open(path: Path) -> None:
     wallet = Wallet.create()
     path.parent.mkdir()

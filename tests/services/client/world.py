@@ -1,6 +1,7 @@
 """A real chain with the real contracts, and accounts on it. Nodes are reached through a network in memory."""
 
 import itertools
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ class Network(httpx.AsyncBaseTransport):
         self.hosts: dict[str, Handler] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        handler = self.hosts.get(request.url.host)
+        handler = self.hosts.get(request.url.netloc.decode("ascii"))
         if handler is None:
             raise httpx.ConnectError("no such host", request=request)
         await request.aread()
@@ -59,7 +60,7 @@ class Operator:
 
     @property
     def host(self) -> str:
-        return self.endpoint.removeprefix("https://")
+        return self.endpoint.split("//")[1]
 
 
 @dataclass
@@ -108,12 +109,13 @@ class World:
         self.taken = 0
         self.network.hosts.clear()
 
-    async def new_operator(self, *, stake: int = 20 * DOLLAR) -> Operator:
+    async def new_operator(self, *, stake: int = 20 * DOLLAR, endpoint: str = "") -> Operator:
         """One that no other test has."""
+        endpoint = endpoint or f"https://node-{next(self.counter)}.example"
         key = self.fresh_key()
         sender = Sender(self.connection, key)
         await self.deployer.send(Call(sender.address, b"", 10 * ETHER))
-        operator = Operator(sender, key, self.fresh_key(), f"https://node-{next(self.counter)}.example")
+        operator = Operator(sender, key, self.fresh_key(), endpoint)
         node_key = address_of(operator.node_key)
         proof = NodeKey(operator.address, node_key).sign(self.registry.domain(), operator.node_key)
         register = self.registry.register(
@@ -143,10 +145,10 @@ class World:
         clock: Callable[[], float] | None = None,
         ceiling: PriceCeiling | None = None,
         read_only: bool = False,
+        rln_keys: Path | None = None,
     ) -> Client:
         """The SDK on this chain and network."""
         http = httpx.AsyncClient(transport=self.network)
-        options = {} if clock is None else {"clock": clock}
         return Client(
             account,
             self.manifest,
@@ -155,7 +157,8 @@ class World:
             http=http,
             ceiling=ceiling,
             read_only=read_only,
-            **options,
+            rln_keys=rln_keys,
+            clock=clock or time.time,
         )
 
 

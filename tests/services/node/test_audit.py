@@ -27,8 +27,14 @@ class Forgetful(Connection):
         super().__init__(real.web3, real.host, real.chain_id)
         self.forgets = False
 
-    async def logs(self, addresses: Sequence[ChecksumAddress], first: int, last: int) -> tuple[Log, ...]:
-        found = await super().logs(addresses, first, last)
+    async def logs(
+        self,
+        addresses: Sequence[ChecksumAddress],
+        first: int,
+        last: int,
+        topics: Sequence[bytes | None] = (),
+    ) -> tuple[Log, ...]:
+        found = await super().logs(addresses, first, last, topics)
         return () if self.forgets else found
 
     async def logs_of(self, addresses: Sequence[ChecksumAddress], block_hash: bytes) -> tuple[Log, ...]:

@@ -76,6 +76,44 @@ def test_a_folder_without_books_is_copied(folder: Path, tmp_path: Path) -> None:
     assert stat.S_IMODE(os.stat(tmp_path / "new" / "keys" / "node.keystore.json").st_mode) == 0o600
 
 
+def test_a_lost_token_is_no_obstacle(folder: Path, tmp_path: Path) -> None:
+    (folder / "admin.token").unlink()
+    backup.create(folder, tmp_path / "copy")
+    backup.restore(tmp_path / "copy", tmp_path / "new")
+    settings.renew_admin_token(tmp_path / "new")  # as the node's start does
+    assert settings.load(tmp_path / "new", PASSWORD).admin_token
+
+
+def test_links_are_followed(folder: Path, tmp_path: Path) -> None:
+    key = folder / "keys" / "node.keystore.json"
+    key.rename(tmp_path / "elsewhere")
+    key.symlink_to(tmp_path / "elsewhere")
+    os.link(folder / "keys" / "gas.keystore.json", folder / "keys" / "payee.keystore.json")
+    backup.create(folder, tmp_path / "copy")
+    backup.restore(tmp_path / "copy", tmp_path / "new")
+    assert settings_and_keys(tmp_path / "new") == settings_and_keys(folder)
+    assert settings.read_key(tmp_path / "new", "node", PASSWORD) == b"\x07" * 32
+    assert not (tmp_path / "new" / "keys" / "node.keystore.json").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["old_node.keystore.json", "UTC--2026--0xab", ".hidden.keystore.json"])
+def test_what_could_not_be_restored_is_named_at_once(folder: Path, tmp_path: Path, name: str) -> None:
+    (folder / "keys" / name).write_text("{}")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InvalidConfig, match=f"{name} is no file that a backup can hold"):
+        backup.create(folder, tmp_path / "copy")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("target", ["nowhere", "folder"])
+def test_a_link_to_no_file_is_named_at_once(folder: Path, tmp_path: Path, target: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (folder / "keys" / "payee.keystore.json").symlink_to(tmp_path / target)
+    with pytest.raises(InvalidConfig, match=r"payee\.keystore\.json is no file"):
+        backup.create(folder, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
 def test_nothing_is_overwritten(folder: Path, tmp_path: Path) -> None:
     backup.create(folder, tmp_path / "copy")
     with pytest.raises(InvalidConfig, match="exists already"):

@@ -13,10 +13,11 @@ from tests.services.node.world import ETHER, PRICE, World
 
 from waypost.chain.blocks import TransactionReceipt
 from waypost.chain.connection import Call, Connection
+from waypost.chain.fees import MAX_TIP
 from waypost.chain.transactions import Sender
 from waypost.errors import ChainError, InsufficientFunds, OpeningRateLimited, RpcFailed, RpcUnreachable
 from waypost.node import transactions
-from waypost.node.outbox import DOUBTS, MAX_TIP, PATIENCE, RESEND
+from waypost.node.outbox import DOUBTS, PATIENCE, RESEND
 from waypost.node.transactions import Draft, State, Transaction
 
 T = TypeVar("T")

@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from eth_typing import ChecksumAddress
 from tests.services.node.api.served import TOPIC, message
 from tests.services.node.money_node import until
 from tests.services.node.relaying import (
@@ -22,10 +23,13 @@ from tests.services.node.world import Deployed, World
 from websockets.asyncio.server import ServerConnection, serve
 
 from waypost.cli.demo.processes import free_ports
+from waypost.errors import InternalError, NodeNotReady, PeerRefused, RateLimited, StorageFull
 from waypost.node import app, peer_link
-from waypost.node.peers import is_reachable
-from waypost.node.relay import Relay
+from waypost.node.peer_link import PeerLink
+from waypost.node.relay import Relay, Relayed
 from waypost.node.settings import NodeSettings
+from waypost.protocol.relay import Greeting
+from waypost.protocol.signatures import Signature
 
 
 def proved(text: str, **changes: Any) -> dict[str, Any]:
@@ -174,8 +178,8 @@ async def test_evidence_reaches_nodes_and_no_subscriber(net: list[NodeSettings])
             assert ids(await at_b.messages(2)) == ids([one, last])
 
         async def found() -> bool:
-            rows = await b.node.db.read(lambda db: db.execute("SELECT evidence FROM relayed").fetchall())
-            return [row["evidence"] for row in rows].count(1) == 1
+            rows = await b.node.db.read(lambda db: db.execute("SELECT nodes_only FROM relayed").fetchall())
+            return [row["nodes_only"] for row in rows].count(1) == 1
 
         await until(found)
 
@@ -227,19 +231,47 @@ async def test_nodes_that_misbehave_disturb_no_other(
                 assert ids(await there.messages(1)) == ids([body])
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "ours", "reachable"),
-    [
-        ("http://127.0.0.1:1", "http://127.0.0.1:2", True),
-        ("http://127.0.0.1:1", "https://node.example", False),
-        ("http://localhost:1", "https://node.example", False),
-        ("https://10.0.0.1", "https://node.example", False),
-        ("https://[::1]", "https://node.example", False),
-        ("https://169.254.169.254", "https://node.example", False),
-        ("https://8.8.8.8", "https://node.example", True),
-        ("https://other.example", "https://node.example", True),
-        ("ftp://other.example", "https://node.example", False),
-    ],
-)
-def test_nobody_can_send_a_node_into_its_own_network(endpoint: str, ours: str, reachable: bool) -> None:
-    assert is_reachable(endpoint, ours) is reachable
+async def test_nobody_can_send_a_node_into_its_own_network(net: list[NodeSettings]) -> None:
+    async with relaying(net[0]) as node:
+        for endpoint in (f"http://127.0.0.1:{node.port}", "https://10.0.0.1", "https://169.254.169.254"):
+            link = PeerLink(
+                net[1].operator, endpoint, node.node.db, node.node.relay, _no_greeting, local=False
+            )
+            with pytest.raises(PeerRefused, match="private network"):
+                await link._read()
+
+
+def _no_greeting(peer: ChecksumAddress) -> tuple[Greeting, Signature]:
+    raise AssertionError(peer)
+
+
+async def test_our_own_fault_loses_nothing(net: list[NodeSettings], monkeypatch: pytest.MonkeyPatch) -> None:
+    async with relaying(net[0]) as a, relaying(net[1]) as b:
+        await all_linked(a, b)
+        relaying_there = b.node.relay.publish
+        failures = [StorageFull(), InternalError(), NodeNotReady(), RateLimited()]
+
+        async def failing_first(*given: Any, **options: Any) -> Relayed:
+            if failures:
+                raise failures.pop()
+            return await relaying_there(*given, **options)
+
+        monkeypatch.setattr(b.node.relay, "publish", failing_first)
+        async with b.subscribed([TOPIC]) as there:
+            await publish(a, body := proved("kept"))
+            assert ids(await there.messages(1)) == ids([body])
+        assert not failures
+
+
+async def test_a_paid_message_can_be_proved_later(net: list[NodeSettings]) -> None:
+    async with relaying(net[0]) as a, relaying(net[1]) as b:
+        await all_linked(a, b)
+        async with a.subscribed([TOPIC]) as at_a, b.subscribed([TOPIC]) as at_b:
+            body = proved("both")
+            paid = {name: value for name, value in body.items() if name != "rateProof"}
+            await publish(a, paid)
+            await publish(a, body)
+            assert (await a.http.post("/v1/relay", json=body)).status_code == 200
+            await publish(a, last := proved("last"))
+            assert ids(await at_a.messages(2)) == ids([paid, last])
+            assert ids(await at_b.messages(2)) == ids([body, last])

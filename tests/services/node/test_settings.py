@@ -106,6 +106,35 @@ def test_wrong_passwords(tmp_path: Path) -> None:
             load(tmp_path, password)
 
 
+@pytest.mark.parametrize("field", ["ciphertext", "mac", "salt"])
+def test_a_damaged_keystore_is_not_called_a_wrong_password(tmp_path: Path, field: str) -> None:
+    initialise(tmp_path, config(), KEYS, "pw", scrypt_n=LIGHT)
+    path = tmp_path / "keys" / "node.keystore.json"
+    document = json.loads(path.read_text())
+    crypto = document["crypto"]
+    holder = crypto["kdfparams"] if field == "salt" else crypto
+    holder[field] = "zz" + holder[field][2:]
+    path.write_text(json.dumps(document))
+    with pytest.raises(InvalidConfig, match="is damaged, or no keystore"):
+        read_key(tmp_path, "node", "pw")
+
+
+def test_an_unreadable_keystore_is_named(tmp_path: Path) -> None:
+    initialise(tmp_path, config(), KEYS, "pw", scrypt_n=LIGHT)
+    path = tmp_path / "keys" / "node.keystore.json"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InvalidConfig, match="cannot be read"):
+        read_key(tmp_path, "node", "pw")
+
+
+def test_a_lost_token_is_not_the_end(tmp_path: Path) -> None:
+    initialise(tmp_path, config(), KEYS, "pw", scrypt_n=LIGHT)
+    (tmp_path / "admin.token").unlink()
+    with pytest.raises(InvalidConfig, match="makes another"):
+        read_admin_token(tmp_path)
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", '{"crypto": {}}', '{"version": 3, "crypto": 1}', "\x00"]
 )

@@ -4,6 +4,7 @@ from waypost.cli.node import (
     backup,
     collecting,
     doctor,
+    funding,
     leaving,
     listing,
     money,
@@ -17,6 +18,7 @@ from waypost.cli.nouns import noun
 app = noun("Run a node that earns.")
 app.command("init")(setup.init)
 app.command("register")(setup.register)
+app.command("fund")(funding.fund)
 app.command("run")(running.run)
 app.command("status")(money.status)
 app.command("claim")(money.claim)

@@ -12,7 +12,7 @@ import httpx
 
 from waypost.cli.passwords import password
 from waypost.errors import NodeNotReady, NodeRefused
-from waypost.node import settings
+from waypost.node import locks, settings
 from waypost.node.app import create_admin_app, open_node, unix_time
 from waypost.node.metrics import Metrics
 from waypost.node.node import Node
@@ -52,7 +52,7 @@ async def operator_side(
     """The node's operator routes, whether it runs or not. Raises what opening the node raises."""
     config = settings.read_config(folder)
     headers = {"Authorization": f"Bearer {settings.read_admin_token(folder).get_secret_value()}"}
-    if await _listens(config):
+    if locks.is_held(folder, locks.LISTENER):  # that somebody listens says nothing: it may be another program
         async with httpx.AsyncClient(
             base_url=_url(config),
             headers=headers,
@@ -83,16 +83,6 @@ async def _catch_up(node: Node) -> None:
                 f"The books are not level with the chain after {CATCH_UP_SECONDS:g} s; try again."
             )
         await asyncio.sleep(POLL_SECONDS)
-
-
-async def _listens(config: NodeConfig) -> bool:
-    try:
-        async with asyncio.timeout(5):
-            _, writer = await asyncio.open_connection(config.admin_host, config.admin_port)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    return True
 
 
 def _url(config: NodeConfig) -> str:

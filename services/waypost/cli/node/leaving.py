@@ -53,6 +53,12 @@ class Exit:
         return sum(provision.withdrawable(self.now, self.unbonding) for provision in self.provisions)
 
     @property
+    def delayed(self) -> int:
+        """What thaws already, and waits anew when the stake beside it is thawed."""
+        waiting = (p.thawing - p.withdrawable(self.now, self.unbonding) for p in self.provisions if p.amount)
+        return sum(waiting)
+
+    @property
     def next_at(self) -> int:
         """When more of what thaws can leave, at the latest; 0 if nothing waits."""
         waiting = [p for p in self.provisions if p.thawing > p.withdrawable(self.now, self.unbonding)]
@@ -61,11 +67,11 @@ class Exit:
 
     @property
     def next(self) -> str:
-        """ "thaw", "wait", "withdraw" or "done"."""
+        """ "withdraw", "thaw", "wait" or "done"."""
+        if self.withdrawable:  # first: thawing more of a provision makes all of it wait again
+            return "withdraw"
         if self.stake:
             return "thaw"
-        if self.withdrawable:
-            return "withdraw"
         return "wait" if self.thawing else "done"
 
 
@@ -80,7 +86,7 @@ def leave(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Leave the registry: thaw all stake, claim all earnings, withdraw the stake when it has thawed.
+    """Leave the registry: withdraw what has thawed, thaw the rest, claim all earnings, withdraw it.
 
     Without --wait the command does what can be done now, and says when to run it again. Keep the node running
     until its clients' messages have expired and its last claim is through.
@@ -97,7 +103,8 @@ def leave(
             if dry_run or found.next == "done":
                 out.result({**_as_json(found), "dryRun": dry_run}, _as_text(found, unit))
                 return
-            out.progress(_as_text(found, unit)[0])
+            for line in _as_text(found, unit):
+                out.progress(line)
             out.confirm(f"Leave the registry, and send the stake to {receiver}?", yes=yes)
             sender = Sender(connection, _operator_key(folder, password_file))
             while True:
@@ -170,13 +177,16 @@ def _as_json(found: Exit) -> dict[str, object]:
 
 
 def _as_text(found: Exit, unit: Unit) -> list[str]:
+    stake = [f"{unit.show(found.stake)} are staked: to be thawed."] if found.stake else []
+    if found.delayed:
+        stake.append(f"{unit.show(found.delayed)} that are thawing beside it then wait as long again.")
     match found.next:
         case "thaw":
-            return [f"{unit.show(found.stake)} are staked: to be thawed."]
+            return stake
         case "wait":
             return [
                 f"{unit.show(found.thawing)} can be withdrawn at {utc(found.next_at)}: run this again then."
             ]
         case "withdraw":
-            return [f"{unit.show(found.withdrawable)} have thawed and can be withdrawn."]
+            return [f"{unit.show(found.withdrawable)} have thawed and can be withdrawn.", *stake]
     return ["No stake is left in the registry."]

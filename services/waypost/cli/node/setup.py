@@ -45,7 +45,9 @@ Price = Annotated[str | None, typer.Option(help="In whole tokens, such as 0.0000
 
 @examples(
     "waypost node init --dev-account 1",
-    "waypost node init --endpoint https://node.example --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem",
+    "waypost node init --keystore wallet.json --endpoint https://node.example --host 0.0.0.0 --port 443"
+    " --tls-cert cert.pem --tls-key key.pem",
+    "waypost node init --keystore wallet.json --endpoint https://node.example --trusted-proxy",
 )
 def init(
     data_dir: DataDir = None,
@@ -93,8 +95,8 @@ def init(
 
     The deployment is verified first, as `waypost verify` does it: one on a network of its own kind needs
     --network-file. The operator's key is that of --keystore or --dev-account, or a new one. The node's own
-    key is always new. Prices are per KiB and hour kept, per KiB fetched, per KiB relayed, and per channel
-    opened. All settings can be changed in node.json later.
+    key and its gas account's are always new. Prices are per KiB and hour kept, per KiB fetched, per KiB
+    relayed, and per channel opened. All settings can be changed in node.json later.
     """
     out, places = Output(json), Places.under(home)
     folder = (data_dir or places.node).expanduser().absolute()
@@ -108,7 +110,8 @@ def init(
             operator_key = signing_key(keystore, dev_account, password_file, chain_id) or secrets.token_bytes(
                 32
             )
-            node_key, operator = secrets.token_bytes(32), address_of(operator_key)
+            node_key, gas_key = secrets.token_bytes(32), secrets.token_bytes(32)
+            operator = address_of(operator_key)
             config = _config(
                 {
                     **_chain_part(there, rpc_url),
@@ -132,12 +135,17 @@ def init(
                     ),
                 }
             )
-            keys = {"operator": operator_key, "node": node_key}
+            if not config.reachable:
+                out.progress(
+                    f"Warning: the node would listen on {config.host} alone, where nobody reaches "
+                    f"{config.endpoint}: give --host 0.0.0.0, or --trusted-proxy behind a proxy."
+                )
+            keys = {"operator": operator_key, "node": node_key, "gas": gas_key}
             rln.keep_verifying_key(folder, key)  # before the settings that name it
             settings.initialise(folder, config, keys, password(str(folder), password_file, new=True))
             if config.rln is not None:
                 out.progress(f"The node follows RLN's members in {config.rln.contract}.")
-            _tell(out, folder, operator, config.endpoint)
+            _tell(out, folder, operator, address_of(gas_key), config.endpoint)
 
     asyncio.run(run())
 
@@ -215,18 +223,22 @@ def _prices(there: Deployed, **given: str | None) -> dict[str, int]:
     return {name: there.unit.parse(text, "price") for name, text in given.items() if text is not None}
 
 
-def _tell(out: Output, folder: Path, operator: ChecksumAddress, endpoint: str) -> None:
+def _tell(
+    out: Output, folder: Path, operator: ChecksumAddress, gas_account: ChecksumAddress, endpoint: str
+) -> None:
     out.result(
         {
             "dataDir": str(folder),
             "operator": operator,
+            "gasAccount": gas_account,
             "endpoint": endpoint,
             "config": str(folder / "node.json"),
         },
         [
-            f"folder    {folder}",
-            f"operator  {operator}    needs ETH for gas, and tokens for the stake",
-            f"endpoint  {endpoint}",
-            "Next: `waypost node register`, then `waypost node run`.",
+            f"folder       {folder}",
+            f"operator     {operator}    needs tokens for the stake, and ETH to register",
+            f"gas account  {gas_account}    needs ETH for openings and claims: fund it",
+            f"endpoint     {endpoint}",
+            "Next: `waypost node register`, `waypost node fund`, then `waypost node run`.",
         ],
     )

@@ -19,6 +19,7 @@ from waypost.cli.options import DEFAULT_HOME, DataDir, DryRun, Home, Json, Passw
 from waypost.cli.output import Output
 from waypost.cli.passwords import password
 from waypost.cli.places import Places
+from waypost.cli.times import utc
 from waypost.errors import InvalidConfig
 from waypost.node import settings
 from waypost.node.settings import NodeConfig
@@ -73,8 +74,16 @@ async def look(config: NodeConfig, registry: Registry, token: Token, unit: Unit)
     return Stake(config, registry, token, unit, provisions, await registry.unbonding())
 
 
-Steps = Callable[[Stake], Awaitable[tuple[str, list[Call]]]]
-"""What to ask the operator, and the calls to send."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to ask the operator, the calls to send, and what they would rather have known before."""
+
+    question: str
+    calls: list[Call]
+    warning: str = ""
+
+
+Steps = Callable[[Stake], Awaitable[Plan]]
 
 
 @examples("waypost node stake 50 --dry-run", "waypost node stake 50 --yes")
@@ -89,11 +98,11 @@ def stake(
 ) -> None:
     """Add tokens of the operator's to the stake. It is assigned to nobody until it is provisioned."""
 
-    async def steps(found: Stake) -> tuple[str, list[Call]]:
+    async def steps(found: Stake) -> Plan:
         units = found.unit.parse(amount)
         allowed = await found.token.allowance(found.config.operator, found.registry.address)
         approve = [] if allowed >= units else [found.token.approve(found.registry.address, units)]
-        return f"Stake {found.unit.show(units)}?", [*approve, found.registry.stake(units)]
+        return Plan(f"Stake {found.unit.show(units)}?", [*approve, found.registry.stake(units)])
 
     _carry_out(steps, data_dir, home, password_file, dry_run, yes, json)
 
@@ -114,10 +123,10 @@ def provision(
     From then on that contract can take all of it: choose it as you choose code to run.
     """
 
-    async def steps(found: Stake) -> tuple[str, list[Call]]:
+    async def steps(found: Stake) -> Plan:
         units, whom = found.unit.parse(amount), parse_address(slasher, "slasher")
         question = f"Let {whom} slash {found.unit.show(units)}, and take it back no sooner than in "
-        return f"{question}{found.unbonding:,} s?", [found.registry.provision(whom, units)]
+        return Plan(f"{question}{found.unbonding:,} s?", [found.registry.provision(whom, units)])
 
     _carry_out(steps, data_dir, home, password_file, dry_run, yes, json)
 
@@ -138,10 +147,16 @@ def thaw(
     All that thaws in this provision waits for the whole unbonding time, counted from now.
     """
 
-    async def steps(found: Stake) -> tuple[str, list[Call]]:
-        units = found.unit.parse(amount)
+    async def steps(found: Stake) -> Plan:
+        units, whom = found.unit.parse(amount), _slasher(slasher)
         question = f"Thaw {found.unit.show(units)}, to be withdrawn in {found.unbonding:,} s?"
-        return question, [found.registry.thaw(units, _slasher(slasher))]
+        thawing = [one for one in found.provisions if one.slasher == whom and one.thawing]
+        warning = "".join(
+            f"{found.unit.show(one.thawing)}, which can be withdrawn from {utc(one.thawed_at)} on, "
+            "would wait as long again: withdraw them first, if you can."
+            for one in thawing
+        )
+        return Plan(question, [found.registry.thaw(units, whom)], warning)
 
     _carry_out(steps, data_dir, home, password_file, dry_run, yes, json)
 
@@ -158,11 +173,11 @@ def cancel_thaw(
 ) -> None:
     """Let everything that thaws in one provision back the node again."""
 
-    async def steps(found: Stake) -> tuple[str, list[Call]]:
+    async def steps(found: Stake) -> Plan:
         whom = _slasher(slasher)
         thawing = sum(provision.thawing for provision in found.provisions if provision.slasher == whom)
         question = f"Let {found.unit.show(thawing)} that are thawing back the node again?"
-        return question, [found.registry.cancel_thaw(whom)]
+        return Plan(question, [found.registry.cancel_thaw(whom)])
 
     _carry_out(steps, data_dir, home, password_file, dry_run, yes, json)
 
@@ -180,9 +195,9 @@ def withdraw(
 ) -> None:
     """Take out what has thawed in one provision; `waypost node exit` does so for all of them."""
 
-    async def steps(found: Stake) -> tuple[str, list[Call]]:
+    async def steps(found: Stake) -> Plan:
         receiver = parse_address(to or found.config.operator)
-        return f"Withdraw to {receiver}?", [found.registry.withdraw(receiver, _slasher(slasher))]
+        return Plan(f"Withdraw to {receiver}?", [found.registry.withdraw(receiver, _slasher(slasher))])
 
     _carry_out(steps, data_dir, home, password_file, dry_run, yes, json)
 
@@ -207,18 +222,20 @@ def _carry_out(
         async with await connect(config.rpc_url, config.chain_id) as connection:
             registry, token = Registry(connection, config.registry), Token(connection, config.token)
             found = await look(config, registry, token, await Unit.of(token))
-            question, calls = await steps(found)
+            plan = await steps(found)
+            if plan.warning:
+                out.progress(plan.warning)
             if dry_run:
                 # The first is tried; what follows it may only work after it.
-                await connection.simulate(calls[0], config.operator)
-                out.result({"provisions": found.to_json(), "dryRun": True}, [question, *found.lines()])
+                await connection.simulate(plan.calls[0], config.operator)
+                out.result({"provisions": found.to_json(), "dryRun": True}, [plan.question, *found.lines()])
                 return
-            out.confirm(question, yes=yes)
+            out.confirm(plan.question, yes=yes)
             key = settings.read_key(folder, "operator", password(str(folder), password_file))
             if key is None:
                 raise InvalidConfig(f"{folder} lacks the operator's key.", path=str(folder))
             sender = Sender(connection, key)
-            for call in calls:
+            for call in plan.calls:
                 receipt = await sender.send(call)
                 out.progress(f"{call.name}: 0x{receipt.hash.hex()}")
             done = await look(config, registry, token, found.unit)

@@ -16,7 +16,6 @@ from waypost.errors import (
     JSON,
     InvalidRequest,
     PaymentRequired,
-    RequestTimeout,
     SessionInvalid,
     SubscriberTooSlow,
     WaypostError,
@@ -29,7 +28,7 @@ from waypost.node.limits import MAX_TOPICS, remote_address
 from waypost.node.loops import ring_or_pause, until_one_ends
 from waypost.node.node import Node
 from waypost.node.payment import Purchase
-from waypost.node.relay_log import Batch
+from waypost.node.relay_log import FROM_THE_START, Batch
 from waypost.node.subscriptions import PROVED
 from waypost.protocol import payments
 from waypost.protocol.messages import parse_topic
@@ -89,8 +88,7 @@ class Subscriber:
         """Until the subscriber leaves or is refused, which a last frame explains."""
         await self._socket.accept()
         try:
-            with self._node.relay.subscriptions.seat(self._source):
-                await until_one_ends(self._receive(), self._subscription())
+            await until_one_ends(self._receive(), self._subscription())
         except WebSocketDisconnect:
             pass
         except WaypostError as error:
@@ -108,26 +106,30 @@ class Subscriber:
                 raise InvalidRequest("No frame was expected.") from None
 
     async def _subscription(self) -> None:
-        asked = await self._frame(Subscribe)
+        places = self._node.relay.subscriptions
+        async with places.patience(FRAME_SECONDS):
+            asked = _parsed(Subscribe, await self._frames.get())
         if asked.greeting is not None:
             given = asked.greeting
             greeting = Greeting(given.operator, given.peer, given.expires)
             await self._node.peers.check_greeting(greeting, given.signature)
-            topics = None
-        else:
-            topics = tuple(dict.fromkeys(asked.topics or ()))
-            if not topics:
-                raise InvalidRequest("A subscription names its topics.", field="topics")
-            for topic in topics:
-                parse_topic(topic)
+            with places.seat_of_node(given.operator):
+                # One that comes for the first time is given everything: what is old tells it so.
+                await self._deliver(None, asked.cursor or FROM_THE_START)
+            return
+        topics = tuple(dict.fromkeys(asked.topics or ()))
+        if not topics:
+            raise InvalidRequest("A subscription names its topics.", field="topics")
+        for topic in topics:
+            parse_topic(topic)
         self._session = asked.session
-        await self._payer(topics)
-        # A node that comes for the first time is given everything: what is old tells it so.
-        new = topics is None and asked.cursor is None
-        await self._deliver(topics, 0 if new else await self._node.relay.place(asked.cursor))
+        with places.seat(self._source):
+            await self._deliver(topics, asked.cursor)
 
-    async def _deliver(self, topics: tuple[str, ...] | None, place: int) -> None:
+    async def _deliver(self, topics: tuple[str, ...] | None, cursor: str | None) -> None:
         relay, live = self._node.relay, False
+        await self._payer(topics)
+        place = await relay.place(cursor)
         with relay.subscriptions.listen(topics or (PROVED,)) as news:
             while True:
                 news.clear()
@@ -171,11 +173,8 @@ class Subscriber:
         )
         header = (await asking.refusal(why))[payments.PaymentRequired.header]
         await self._send({"type": "payment_required", "amount": str(cost), "required": header})
-        try:
-            answer = await self._frame(Accept)
-        except RequestTimeout:
-            raise why from None
-        if answer.accept < cost:
+        answer = await self._answer()
+        if answer is None or answer.accept < cost:
             raise why
         payment = None if answer.payment is None else PaymentPayload.from_header(answer.payment)
         purchase = Purchase(node, self._socket.scope, prices, payer, payment, None)
@@ -184,18 +183,13 @@ class Subscriber:
 
     # ---- Frames ----
 
-    async def _frame(self, model: type[M]) -> M:
+    async def _answer(self) -> Accept | None:
+        """What the subscriber says to a price; None if it says nothing."""
         try:
             async with asyncio.timeout(FRAME_SECONDS):
-                text = await self._frames.get()
+                return _parsed(Accept, await self._frames.get())
         except TimeoutError:
-            raise RequestTimeout(f"No frame came within {FRAME_SECONDS:g} s.") from None
-        try:
-            return model.model_validate_json(text)
-        except ValidationError as error:
-            fault = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(map(str, fault["loc"])) or "frame"
-            raise InvalidRequest(f"The {where} is not acceptable: {fault['msg']}.", field=where) from None
+            return None
 
     async def _send(self, frame: Mapping[str, JSON]) -> None:
         await self._send_text(json.dumps(frame, separators=(",", ":")))
@@ -216,3 +210,12 @@ class Subscriber:
             if not isinstance(error, SubscriberTooSlow):
                 await self._send({"type": "error", "problem": document(public(error))})
             await self._socket.close(CLOSE_CODES + int(status_of(error)), error.code)
+
+
+def _parsed(model: type[M], text: str) -> M:
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "frame"
+        raise InvalidRequest(f"The {where} is not acceptable: {fault['msg']}.", field=where) from None

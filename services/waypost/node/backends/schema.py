@@ -130,14 +130,15 @@ CREATE INDEX member_actions_of_payer ON member_actions (payer);
 
 RELAY = """
 CREATE TABLE relayed ( -- what subscribers are given, in order of acceptance
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, topic TEXT NOT NULL,
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL, topic TEXT NOT NULL,
     timestamp_ns INTEGER NOT NULL, size INTEGER NOT NULL, accepted INTEGER NOT NULL,
     meta BLOB NOT NULL, payload BLOB NOT NULL,
     proof TEXT, -- JSON as protocol.relay has it; NULL: paid for here, and not passed on
-    evidence INTEGER NOT NULL DEFAULT 0 -- 1: breaks the rate, so only other nodes are given it
+    nodes_only INTEGER NOT NULL, -- 1: it breaks the rate, or subscribers were given it without its proof
+    UNIQUE (id, nodes_only)
 ) STRICT;
-CREATE INDEX relayed_of_topic ON relayed (topic, sequence) WHERE evidence = 0;
-CREATE INDEX relayed_proved ON relayed (sequence) WHERE proof IS NOT NULL;
+CREATE INDEX relayed_of_topic ON relayed (topic, sequence, size) WHERE nodes_only = 0;
+CREATE INDEX relayed_proved ON relayed (sequence, size) WHERE proof IS NOT NULL;
 CREATE INDEX relayed_by_age ON relayed (accepted);
 CREATE TABLE shares ( -- the nullifier log: the first signal of each nullifier
     nullifier BLOB PRIMARY KEY, epoch INTEGER NOT NULL, external_nullifier BLOB NOT NULL,

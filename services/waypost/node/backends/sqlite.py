@@ -3,8 +3,6 @@ The folder is locked while it is open, and its file says which chain, contracts 
 
 import asyncio
 import contextlib
-import errno
-import fcntl
 import os
 import sqlite3
 import threading
@@ -12,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
 
-from waypost.errors import DataInUse, InvalidConfig, NodeNotReady, StorageFull
+from waypost.errors import InvalidConfig, NodeNotReady
+from waypost.node import locks
 from waypost.node.backends.schema import Identity, prepare
 from waypost.node.backends.writer import Work, Writer, explain
 
 T = TypeVar("T")
 
 FILE = "node.db"
-LOCK = "node.lock"
 READERS = 4
 
 
@@ -32,7 +30,7 @@ class Database:
 
     def __init__(self, folder: Path, identity: Identity) -> None:
         self._path = folder / FILE
-        self._lock = _lock(folder)
+        self._lock = locks.take(folder, locks.BOOKS)
         try:
             self._connection = _prepared(self._path, identity)
         except BaseException:
@@ -130,19 +128,3 @@ def _prepared(path: Path, identity: Identity) -> sqlite3.Connection:
             raise reason from error
         stack.pop_all()
         return connection
-
-
-def _lock(folder: Path) -> int:
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(f"There is no room for {folder}.", folder=str(folder)) from error
-        raise InvalidConfig(f"{folder} cannot be used: {error.strerror}.", folder=str(folder)) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise DataInUse(f"Another process uses {folder}.", folder=str(folder)) from None
-    return descriptor

@@ -15,7 +15,7 @@ from tests.services.node.relaying import Listening, OpenGate, listening
 from tests.services.node.world import Deployed, World
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from waypost.node import server
+from waypost.node import server, subscriptions
 from waypost.node.api import subscriber
 from waypost.node.settings import NodeSettings, RelaySettings
 from waypost.protocol.eip712 import node_domain
@@ -167,7 +167,20 @@ async def test_storing_with_a_proof_relays_it_with_the_proof(open_node: Listenin
         ({"rateProof": proof(epoch=True)}, 400, "invalid_request"),
         ({"rateProof": "none"}, 400, "invalid_request"),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=[
+        "topic",
+        "giant_topic",
+        "old",
+        "future",
+        "large_payload",
+        "large_body",
+        "root",
+        "negative",
+        "short_proof",
+        "far_epoch",
+        "boolean_epoch",
+        "no_object",
+    ],
 )
 async def test_bad_messages_are_refused(
     open_node: Listening, changes: dict[str, Any], status: int, code: str
@@ -284,12 +297,22 @@ async def test_there_are_so_many_places(deployed: Deployed, tmp_path: Path) -> N
     few = RelaySettings(max_subscribers=3, max_subscriptions_per_address=2)
     async with listening(node_settings(deployed, tmp_path, prices=FREE, relay=few)) as node:
         async with node.subscribed([TOPIC]), node.subscribed([TOPIC]), node.socket() as third:
+            await third.send({"topics": [TOPIC]})
             assert (await third.closed())[1] == 4429
         async with node.subscribed([TOPIC]):  # places are given back
             pass
         node.node.relay.subscriptions._capacity = 0
         async with node.socket() as none:
+            await none.send({"topics": [TOPIC]})
             assert (await none.closed())[1] == 4503
+
+
+async def test_who_says_nothing_makes_room(node: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriptions, "WAITING", 2)
+    async with node.socket() as first, node.socket(), node.socket() as third:
+        assert (await first.closed())[1] == 4408
+        await third.send({"topics": [TOPIC]})
+        assert (await third.next())["type"] == "live"
 
 
 async def test_a_handshake_counts_as_a_request(deployed: Deployed, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.services.node.api.served import ADMIN_TOKEN, Served, message, price_o
 
 from waypost.chain.connection import connect
 from waypost.errors import DataInUse, InvalidConfig, PortInUse, RpcUnreachable, WrongChain, WrongContract
-from waypost.node import connections
+from waypost.node import connections, locks
 from waypost.node.ledger import Charge, Charged
 from waypost.node.server import Listening, serve
 from waypost.node.settings import NodeSettings
@@ -90,6 +90,8 @@ async def test_two_listeners_and_an_orderly_end(settings: NodeSettings) -> None:
             assert (await admin.get("/status", headers=token)).status_code == 200
             assert (await admin.get("/v1/node", headers=token)).status_code == 404
         assert "server" not in (await node.http.get("/healthz")).headers
+        assert locks.is_held(settings.data_dir, locks.LISTENER)
+    assert not locks.is_held(settings.data_dir, locks.LISTENER)
     async with running(settings) as again:
         assert (await again.http.get("/healthz")).status_code == 200
 
