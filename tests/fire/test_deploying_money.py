@@ -31,7 +31,7 @@ async def test_the_bounds_on_fees_are_kept(deployment: Deployment) -> None:
         await ask(deployment.url, "eth_getTransactionByHash", "0x" + (entry.transaction or b"").hex())
         for entry in deployment.manifest.contracts.values()
     ]
-    assert len(transactions) == 3
+    assert len(transactions) == 4
     for each in transactions:
         assert int(each["maxPriorityFeePerGas"], 16) == GWEI // 8
         assert GWEI // 8 < int(each["maxFeePerGas"], 16) <= 2.75 * GWEI

@@ -20,7 +20,7 @@ from waypost.chain.deploy import carry_out, plan
 from waypost.chain.presets import TESTNET
 from waypost.chain.transactions import Sender, SignedTransaction
 
-NAMES = ["DevDollar", "Channels", "NodeRegistry"]
+NAMES = ["DevDollar", "Channels", "NodeRegistry", "RlnMembership"]
 
 
 @pytest.fixture
@@ -29,7 +29,9 @@ def url() -> Iterator[str]:
         yield running
 
 
-async def require_complete(connection: Connection, deployment: Deployment, *, nonces: int = 3) -> None:
+async def require_complete(
+    connection: Connection, deployment: Deployment, *, nonces: int = len(NAMES)
+) -> None:
     """So many transactions were mined; each contract's own is where the manifest says; no record is left."""
     assert await connection.nonce(deployment.account.address, pending=True) == nonces
     assert list(deployment.manifest.contracts) == NAMES
@@ -44,8 +46,8 @@ async def require_complete(connection: Connection, deployment: Deployment, *, no
 
 
 async def test_killed_at_every_transaction(connection: Connection, deployment: Deployment) -> None:
-    """Before it arrives and after, then while it waits: three creations are sent, and no more are paid."""
-    for number in range(1, 4):
+    """Before it arrives and after, then while it waits: so many creations are sent, and no more are paid."""
+    for number in range(1, len(NAMES) + 1):
         for arrives in (False, True):
             said = await deployment.kill_at_next_transaction(arrives=arrives)
             assert len(deployment.recorded) == number
@@ -80,7 +82,7 @@ async def test_killed_while_it_installs_the_proxy(connection: Connection, deploy
     await deployment.kill_at_next_transaction(arrives=False)
     assert [each.raw for each in deployment.recorded] == deployment.raws[1:]
     await deployment.finish()
-    await require_complete(connection, deployment, nonces=4)
+    await require_complete(connection, deployment, nonces=len(NAMES) + 1)
     assert await connection.code(proxy.ADDRESS) == proxy.CODE
 
 
@@ -103,7 +105,7 @@ async def test_a_nonce_that_was_used_otherwise(connection: Connection, deploymen
     await deployment.pay_somebody(first.nonce)
     said = await deployment.finish()
     assert f"0x{first.hash.hex()} came to nothing: Another transaction of the account took nonce 0" in said
-    await require_complete(connection, deployment, nonces=4)
+    await require_complete(connection, deployment, nonces=len(NAMES) + 1)
     assert deployment.manifest.contracts["DevDollar"].transaction != first.hash
 
 

@@ -157,7 +157,7 @@ async def plan(
         raise InvalidConfig(
             f"{preset.name} is for tokens with {preset.token_decimals} decimals, and {unit.symbol} has"
             f" {unit.decimals}: the minimum stake would be {unit.grouped(preset.min_stake)}. Copy its network"
-            f" file (see docs/deploying.md), set token_decimals = {unit.decimals} and min_stake there, and"
+            f" file (see docs/deploying.md), set token_decimals = {unit.decimals} and all amounts there, and"
             " give it with --network-file (WAYPOST_NETWORK_FILE for Brownie).",
             decimals=unit.decimals,
             expected=preset.token_decimals,
@@ -301,8 +301,9 @@ async def _estimate(connection: Connection, call: Call, artifact: Artifact) -> i
     try:
         return await connection.estimate(call)
     except (TransactionReverted, RpcFailed):
-        # Not possible before an earlier step was carried out: what creating so much code costs at most.
-        return 120_000 + 16 * len(call.data) + 215 * len(artifact.deployed_bytecode)
+        # Not possible before an earlier step was carried out: what creating so much code costs at most, with
+        # that of contracts which the constructor creates in turn.
+        return 120_000 + 16 * len(call.data) + 215 * len(artifact.bytecode)
 
 
 async def _deploy(

@@ -19,6 +19,8 @@ LONGEST_PROMISE = 35 * DAY
 MAX_CONFIRMATIONS = 1000
 DEVELOPMENT_CHAINS = (1337, 31337)
 LIMITS = {"close delay": 90 * DAY, "unbonding": 365 * DAY, "membership": 365 * DAY}
+MAX_PER_RATE = 2**80 - 1
+"""What a member stakes or pays in a period stays below 2**96, the contract's largest amount, at any rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,8 @@ def parse(name: str, text: str) -> Preset:
         unbonding=registry.integer("unbonding", 1, LIMITS["unbonding"]),
         member_period=membership.integer("period", 1, LIMITS["membership"]),
         member_window=membership.integer("window", 1, LIMITS["membership"]),
-        member_stake_per_rate=membership.integer("stake_per_rate", 1, 2**80 - 1),
-        member_fee_per_rate=membership.integer("fee_per_rate", 0, 2**80 - 1),
+        member_stake_per_rate=membership.integer("stake_per_rate", 1, MAX_PER_RATE),
+        member_fee_per_rate=membership.integer("fee_per_rate", 0, MAX_PER_RATE),
         token_decimals=top.integer("token_decimals", 0, 36),
         confirmations=top.integer("confirmations", 0, MAX_CONFIRMATIONS),
         brings_token=top.flag("brings_token"),
@@ -81,15 +83,14 @@ def parse(name: str, text: str) -> Preset:
         table.require_no_more()
     if preset.min_close_delay > preset.max_close_delay:
         raise InvalidConfig(f"In {name}, min_close_delay is longer than max_close_delay.")
-    least_where_public = {
-        "min_close_delay": PUBLIC_WINDOW,
-        "unbonding": LONGEST_PROMISE,
-        "member_window": PUBLIC_WINDOW,
-        "min_stake": 1,
-        "confirmations": 1,
-    }
-    for setting, least in least_where_public.items() if preset.public else ():
-        given = getattr(preset, setting)
+    least_where_public = (
+        ("min_close_delay", preset.min_close_delay, PUBLIC_WINDOW),
+        ("unbonding", preset.unbonding, LONGEST_PROMISE),
+        ("membership.window", preset.member_window, PUBLIC_WINDOW),
+        ("min_stake", preset.min_stake, 1),
+        ("confirmations", preset.confirmations, 1),
+    )
+    for setting, given, least in least_where_public if preset.public else ():
         if given < least:
             sentence = f"{name} is public: {setting} is {given}, and at least {least} is needed."
             raise InvalidConfig(sentence, given=given, minimum=least)
@@ -120,7 +121,7 @@ class _Table:
         self._known: set[str] = set()
 
     def table(self, key: str) -> "_Table":
-        return _Table(self._file, f"{key}.", self._get(key, dict, "a table"))
+        return _Table(self._file, f"{key}.", self._get(key, dict, f"a table, [{key}]"))
 
     def flag(self, key: str) -> bool:
         return bool(self._get(key, bool, "true or false"))

@@ -136,11 +136,7 @@ async def open_rln(
 
 
 async def _check(membership: Membership, settings: NodeSettings, rln: RlnSettings) -> None:
-    """Whether the contract holds the stake of who leaves for long enough. With the time of leaving as 0, and
-    rootSeconds as r: until r, nodes accept new messages under its last root, of an epoch that ends an epoch
-    and the clocks' tolerance later at most. Nodes pass on what they have until r after the end of its epoch:
-    by then two shares have met. Another r is for slashing, which takes two transactions.
-    """
+    """Whether the proofs are for its tree, and it holds the stake of who leaves for long enough."""
     if (depth := await membership.depth()) != DEPTH:
         raise InvalidConfig(
             f"The membership contract's tree has {depth} levels; proofs are for {DEPTH}.",
@@ -148,13 +144,13 @@ async def _check(membership: Membership, settings: NodeSettings, rln: RlnSetting
             expected=DEPTH,
         )
     window = await membership.window()
-    rest = rln.epoch_seconds + settings.clock_tolerance_seconds
-    if 3 * rln.root_seconds + rest > window:
+    least = rln.least_window(settings.clock_tolerance_seconds)
+    if least > window:
         raise InvalidConfig(
             f"rln.rootSeconds is {rln.root_seconds}, rln.epochSeconds {rln.epoch_seconds}; who leaves can"
             f" be slashed for {window} s: it must be three times the one, the other, and what clocks differ.",
             given=rln.root_seconds,
-            maximum=max(0, window - rest) // 3,
+            maximum=max(0, window - least + 3 * rln.root_seconds) // 3,
         )
 
 

@@ -75,10 +75,11 @@ async def _contract(connection: Connection, config: NodeConfig, rln: RlnSettings
     depth, window = await membership.depth(), await membership.window()
     if depth != DEPTH:
         return failed(f"Its tree has {depth} levels; proofs are for {DEPTH}.")
-    if 2 * rln.root_seconds > window:
+    least = rln.least_window(config.clock_tolerance_seconds)
+    if least > window:
         return failed(
-            f"rootSeconds is {rln.root_seconds}; who leaves can be slashed for {window} s, so"
-            f" {window // 2} is the most."
+            f"With rootSeconds {rln.root_seconds} and epochSeconds {rln.epoch_seconds}, who leaves must be"
+            f" slashable for {least} s, and is for {window} s."
         )
     if (token := await membership.token()) != config.token:
         return Finding(

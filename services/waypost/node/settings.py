@@ -138,6 +138,16 @@ class RlnSettings(_Section):
     force_development_key: bool = False
     slash_below_cost: bool = False
 
+    def least_window(self, clock_tolerance: int) -> int:
+        """For how many seconds the contract has to hold the stake of who leaves, at least.
+
+        With the time of leaving as 0, and rootSeconds as r: until r, nodes accept new messages under its last
+        root, of an epoch that ends an epoch and the clocks' tolerance later at most. Nodes pass on what they
+        have until r after the end of its epoch: by then two shares have met. Another r is for slashing, which
+        takes two transactions.
+        """
+        return 3 * self.root_seconds + self.epoch_seconds + clock_tolerance
+
 
 class NodeConfig(_Section):
     """The public part of a node's settings: the content of node.json, camelCase there."""

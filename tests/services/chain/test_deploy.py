@@ -18,10 +18,12 @@ from waypost.chain.deploy import PROXY, carry_out, execute, plan, verify
 from waypost.chain.deployer import Bid
 from waypost.chain.embedded import FUNDED_KEYS, EmbeddedChain, genesis
 from waypost.chain.manifest import Manifest
+from waypost.chain.membership import Membership
 from waypost.chain.presets import LOCAL, MAINNET, PRESETS, TESTNET, preset
 from waypost.chain.registry import Registry
 from waypost.chain.token import Token
 from waypost.chain.transactions import Sender
+from waypost.chain.verification import examine
 from waypost.errors import (
     DataInUse,
     DeploymentMismatch,
@@ -32,8 +34,10 @@ from waypost.errors import (
     WrongChain,
     WrongContract,
 )
+from waypost.protocol.rln import DEPTH
 
 HOUR = 3600
+NAMES = ["DevDollar", "Channels", "NodeRegistry", "RlnMembership"]
 STRANGER: Any = "0x1111111111111111111111111111111111111111"
 
 
@@ -52,7 +56,7 @@ def addresses(manifest: Manifest) -> dict[str, str]:
 
 async def test_a_plan_says_what_it_costs_and_changes_nothing(connection: Connection) -> None:
     found = await plan(connection, LOCAL)
-    assert [step.name for step in found.steps] == ["DevDollar", "Channels", "NodeRegistry"]
+    assert [step.name for step in found.steps] == NAMES
     assert not any(step.already_there for step in found.steps)
     assert (await connection.head()).number == 0
     sender = Sender(connection, FUNDED_KEYS[0])
@@ -77,6 +81,11 @@ async def test_what_is_deployed_has_the_presets_parameters(
     assert await registry.token() == manifest.token == manifest.contracts["DevDollar"].address
     assert await registry.unbonding() == LOCAL.unbonding
     assert await registry.min_stake() == LOCAL.min_stake
+    assert manifest.membership is not None
+    members = Membership(connection, manifest.membership)
+    assert (await members.token(), await members.depth()) == (manifest.token, DEPTH)
+    assert (await members.period(), await members.window()) == (LOCAL.member_period, LOCAL.member_window)
+    assert await members.cost(1, 1) == (LOCAL.member_stake_per_rate, LOCAL.member_fee_per_rate)
     assert (manifest.chain_id, manifest.preset) == (31337, "local")
     assert manifest.start_block == 1
 
@@ -114,10 +123,10 @@ async def test_an_interrupted_deployment_goes_on(connection: Connection, sender:
     with pytest.raises(KeyboardInterrupt):
         await execute(first, sender, interrupt)
     rest = await plan(connection, LOCAL)
-    assert [step.already_there for step in rest.steps] == [True, True, False]
+    assert [step.already_there for step in rest.steps] == [True, True, False, False]
     manifest = await execute(rest, sender)
     await verify(connection, manifest)
-    assert [deployment.block for deployment in manifest.contracts.values()] == [1, 2, 3]
+    assert [deployment.block for deployment in manifest.contracts.values()] == [1, 2, 3, 4]
     assert addresses(manifest) == {step.name: step.address for step in first.steps}
 
 
@@ -141,7 +150,7 @@ async def test_addresses_are_the_same_on_every_chain_and_for_every_deployer(mani
 
 async def test_a_token_of_ones_own(connection: Connection, sender: Sender, manifest: Manifest) -> None:
     found = await execute(await plan(connection, replace(TESTNET, confirmations=0), manifest.token), sender)
-    assert list(found.contracts) == ["Channels", "NodeRegistry"]
+    assert list(found.contracts) == NAMES[1:]
     assert found.token == manifest.token
     await verify(connection, found)
     with pytest.raises(WrongContract, match="no contract at the token's address"):
@@ -159,6 +168,14 @@ async def test_a_plan_says_what_it_fixes_in_the_tokens_own_units(
     assert limits in found.lines()
     assert found.to_json()["minStakeShown"] == "10,000.5 DUSD"
     assert (await plan(connection, LOCAL)).to_json()["minStakeShown"] == "10 DUSD"
+    members = "  Members stake 0.05 DUSD and pay 0.01 DUSD in 30 d for each message of an epoch; window 36 h"
+    assert members in found.lines()
+    assert {name: value for name, value in found.to_json().items() if name.startswith("member")} == {
+        "memberPeriodSeconds": 2_592_000,
+        "memberWindowSeconds": 129_600,
+        "memberStakePerRate": "50000",
+        "memberFeePerRate": "10000",
+    }
 
     async def evil(_: Token) -> str:
         return "USDC\x1b[2J\n" + "C" * 100
@@ -217,6 +234,7 @@ async def test_the_manifest_of_another_chain_says_nothing_of_this_one(
         (1, None),
         (2, None),
         (3, None),
+        (4, None),
     ]
 
 
@@ -252,7 +270,7 @@ async def test_one_deployment_of_a_manifest_at_a_time(
 async def test_the_proxy_is_installed_where_it_is_missing(bare: None, chain: EmbeddedChain) -> None:
     async with await connect(chain.url) as connection:
         found = await plan(connection, LOCAL)
-        assert [step.name for step in found.steps] == [PROXY, "DevDollar", "Channels", "NodeRegistry"]
+        assert [step.name for step in found.steps] == [PROXY, *NAMES]
         assert found.cost > proxy.INSTALLATION_COST
         told: list[str] = []
         sender = Sender(connection, FUNDED_KEYS[0])
@@ -276,7 +294,7 @@ async def test_what_the_proxys_installer_was_given_is_not_counted_again(
     assert "for its installer" in dear.steps[0].state
     assert "for its installer" not in funded.steps[0].state
     await execute(funded, sender)
-    assert await connection.nonce(sender.address) == 2 + 3  # no third gift
+    assert await connection.nonce(sender.address) == 2 + len(NAMES)  # no third gift
     assert await connection.code(proxy.ADDRESS) == proxy.CODE
 
 
@@ -347,7 +365,9 @@ async def test_a_manifest_of_another_chain(connection: Connection, manifest: Man
             await verify(empty, manifest)
 
 
-async def test_a_manifest_that_names_something_else(connection: Connection, manifest: Manifest) -> None:
+async def test_a_manifest_that_names_something_else(
+    connection: Connection, sender: Sender, manifest: Manifest
+) -> None:
     def altered(name: str, **changes: Any) -> Manifest:
         deployment = replace(manifest.contracts[name], **changes)
         return replace(manifest, contracts=dict(manifest.contracts) | {name: deployment})
@@ -363,10 +383,32 @@ async def test_a_manifest_that_names_something_else(connection: Connection, mani
                 manifest, contracts=dict(manifest.contracts) | {"Casino": manifest.contracts["Channels"]}
             ),
         )
-    with pytest.raises(DeploymentMismatch, match="as stake"):
+    with pytest.raises(DeploymentMismatch, match=r"The registry takes .* as stake"):
         await verify(connection, replace(manifest, token=manifest.channels))
+    other = await execute(await plan(connection, LOCAL, salt=b"\1" * 32), sender)
+    with pytest.raises(DeploymentMismatch, match=r"The membership contract takes .* as stake"):
+        await verify(connection, altered("RlnMembership", address=other.membership))
     with pytest.raises(WrongContract, match="token's address"):
         await verify(connection, replace(manifest, token=STRANGER))
+
+
+async def test_a_manifest_of_before_there_were_members(
+    connection: Connection, sender: Sender, manifest: Manifest
+) -> None:
+    """It holds, and deploying again with it adds what it lacks."""
+    older = before_members(manifest)
+    assert older.membership is None
+    await verify(connection, older)
+    assert (await examine(connection, older)).holds
+    made = await execute(await plan(connection, LOCAL), sender, previous=older)
+    assert addresses(made) == addresses(manifest)
+    assert await connection.nonce(sender.address) == len(NAMES)  # it was there
+
+
+def before_members(manifest: Manifest) -> Manifest:
+    """As versions without RlnMembership wrote it."""
+    contracts = {name: entry for name, entry in manifest.contracts.items() if name != "RlnMembership"}
+    return replace(manifest, contracts=contracts)
 
 
 async def test_foreign_code_in_the_contracts_place_is_not_taken(
@@ -410,3 +452,5 @@ def test_where_money_is_real_every_window_leaves_a_day_and_a_half() -> None:
     for entry in PRESETS.values():
         assert 0 < entry.min_close_delay <= entry.max_close_delay < 2**32
         assert 0 < entry.min_stake < 2**96
+        assert 0 < entry.member_fee_per_rate < entry.member_stake_per_rate
+    assert MAINNET.member_window >= 36 * HOUR

@@ -17,7 +17,7 @@ from waypost.chain.manifest import Deployment, Manifest
 from waypost.errors import InvalidConfig
 from waypost.protocol.signatures import address_of
 
-DEPLOYER, TOKEN, CHANNELS, REGISTRY = map(address_of, FUNDED_KEYS[:4])
+DEPLOYER, TOKEN, CHANNELS, REGISTRY, MEMBERSHIP = map(address_of, FUNDED_KEYS[:5])
 MANIFEST = Manifest(
     chain_id=31337,
     preset="local",
@@ -27,12 +27,16 @@ MANIFEST = Manifest(
         "DevDollar": Deployment(TOKEN, 7, b"\1" * 32, b"\2" * 32, ()),
         "Channels": Deployment(CHANNELS, 5, None, b"\3" * 32, (2, 3600)),
         "NodeRegistry": Deployment(REGISTRY, 9, b"\4" * 32, b"\5" * 32, (TOKEN, 10_000_000, 5), b"\6" * 32),
+        "RlnMembership": Deployment(
+            MEMBERSHIP, 11, b"\7" * 32, b"\x08" * 32, (TOKEN, 20, 60, 600, 10_000, 1_000)
+        ),
     },
 )
 
 
 def test_what_users_of_a_manifest_ask_for() -> None:
     assert (MANIFEST.channels, MANIFEST.registry) == (CHANNELS, REGISTRY)
+    assert MANIFEST.membership == MEMBERSHIP
     assert MANIFEST.start_block == 5
 
 
@@ -56,6 +60,16 @@ def test_a_manifest_of_before_the_proxy_and_init_codes_were_named() -> None:
     found = Manifest.from_json(content)
     registry = replace(MANIFEST.contracts["NodeRegistry"], init_code_hash=None)
     assert found == replace(MANIFEST, contracts={**MANIFEST.contracts, "NodeRegistry": registry})
+
+
+def test_a_manifest_of_before_there_were_members(tmp_path: Path) -> None:
+    content: Any = MANIFEST.to_json()
+    del content["contracts"]["RlnMembership"]
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    found = Manifest.load(tmp_path / "manifest.json")
+    assert found.membership is None
+    assert (found.channels, found.registry, found.start_block) == (CHANNELS, REGISTRY, 5)
+    assert found.to_json() == content
 
 
 def test_a_manifest_that_cannot_be_written_leaves_the_old_one(
@@ -106,6 +120,12 @@ def test_a_manifest_that_cannot_be_written_leaves_the_old_one(
         (("contracts", "NodeRegistry", "constructorArguments"), [5, 1, 5]),
         (("contracts", "NodeRegistry", "constructorArguments"), ["0x12", 1, 5]),
         (("contracts", "DevDollar", "constructorArguments"), [1]),
+        (("contracts", "RlnMembership"), None),
+        (("contracts", "RlnMembership", "constructorArguments"), [TOKEN, 20, 60, 600, 10_000]),
+        (("contracts", "RlnMembership", "constructorArguments"), [TOKEN, 256, 60, 600, 10_000, 1_000]),
+        (("contracts", "RlnMembership", "constructorArguments"), [TOKEN, 20, 60, 2**40, 10_000, 1_000]),
+        (("contracts", "RlnMembership", "constructorArguments"), [TOKEN, 20, 60, 600, -1, 1_000]),
+        (("contracts", "RlnMembership", "constructorArguments"), [TOKEN, 20, 60, 600, 10_000, 2**96]),
         (("contracts", "Casino"), {}),
         (("confirmations",), 1001),
     ],

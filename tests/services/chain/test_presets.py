@@ -18,6 +18,11 @@ max_close_delay = 7776000
 [registry]
 min_stake = 100
 unbonding = 3456000
+[membership]
+period = 2592000
+window = 129600
+stake_per_rate = 50000
+fee_per_rate = 10000
 """
 
 
@@ -26,6 +31,7 @@ def test_public_networks_leave_time_to_react() -> None:
         assert preset.public
         assert preset.min_close_delay >= PUBLIC_WINDOW
         assert preset.unbonding > 30 * 86_400  # the longest pledge
+        assert preset.member_window >= PUBLIC_WINDOW
     assert not LOCAL.public
 
 
@@ -36,6 +42,8 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     assert (preset.min_close_delay, preset.max_close_delay) == (129_600, 7_776_000)
     assert (preset.min_stake, preset.unbonding, preset.brings_token) == (100, 3_456_000, True)
     assert (preset.token_decimals, preset.suits(5), preset.suits(1)) == (6, True, False)
+    assert (preset.member_period, preset.member_window) == (2_592_000, 129_600)
+    assert (preset.member_stake_per_rate, preset.member_fee_per_rate) == (50_000, 10_000)
 
 
 def test_times_of_seconds_stay_on_development_chains() -> None:
@@ -69,6 +77,26 @@ def test_times_of_seconds_stay_on_development_chains() -> None:
         ("unbonding = 3456000", "unbonding = 3023999", "at least 3024000 is needed"),
         ("unbonding = 3456000", "unbonding = 0", "registry.unbonding must be an integer from 1"),
         ("unbonding = 3456000", "unbonding = 31536001", "from 1 to 31536000"),  # what the contract takes
+        ("\nperiod = 2592000", "\nperiod = 0", "membership.period must be an integer from 1"),
+        ("\nperiod = 2592000", "\nperiod = 31536001", "membership.period .* to 31536000"),
+        ("\nperiod = 2592000", "", "membership.period must be an integer"),
+        ("window = 129600", "window = 129599", "membership.window is 129599, and at least 129600 is needed"),
+        ("window = 129600", "window = 0", "membership.window must be an integer from 1"),
+        ("window = 129600", "window = 31536001", "membership.window .* to 31536000"),
+        ("window = 129600", "window = 129600.0", "membership.window must be an integer"),
+        ("stake_per_rate = 50000", "stake_per_rate = 0", "membership.stake_per_rate .* from 1"),
+        ("stake_per_rate = 50000", "stake_per_rate = -1", "membership.stake_per_rate must be an integer"),
+        (
+            "stake_per_rate = 50000",
+            f"stake_per_rate = {2**80}",
+            "membership.stake_per_rate must be an integer",
+        ),
+        ("stake_per_rate = 50000", "", "membership.stake_per_rate must be an integer"),
+        ("fee_per_rate = 10000", "fee_per_rate = -1", "membership.fee_per_rate must be an integer from 0"),
+        ("fee_per_rate = 10000", f"fee_per_rate = {2**80}", "membership.fee_per_rate must be an integer"),
+        ("fee_per_rate = 10000", "fee_per_rate = true", "membership.fee_per_rate must be an integer"),
+        ("fee_per_rate = 10000", "fee_per_rate = 10000\nrate = 1", "unknown setting, membership.rate"),
+        ("[membership]", "[members]", r"In mine, membership must be a table, \[membership\]\."),
         ("[registry]", "[registrar]", "registry must be a table"),
         ("[registry]", "[registry", "is no TOML"),
     ],
@@ -81,6 +109,12 @@ def test_every_line_counts(line: str, replacement: str, words: str) -> None:
         return
     with pytest.raises(InvalidConfig, match=words):
         parse("mine", text)
+
+
+def test_members_may_pay_no_fee_and_windows_are_short_where_nothing_is_at_stake() -> None:
+    assert parse("mine", GOOD.replace("fee_per_rate = 10000", "fee_per_rate = 0")).member_fee_per_rate == 0
+    own = GOOD.replace("public = true", "public = false").replace("window = 129600", "window = 1")
+    assert parse("mine", own).member_window == 1
 
 
 def test_no_file(tmp_path: Path) -> None:

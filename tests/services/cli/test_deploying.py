@@ -10,6 +10,7 @@ from tests.services.cli.conftest import Run
 
 from waypost.chain.embedded import FUNDED_KEYS
 from waypost.client.account import Account as Person
+from waypost.node import settings
 from waypost.protocol.signatures import address_of
 
 SALT = "0x" + "03" * 32
@@ -111,16 +112,61 @@ max_close_delay = 3600
 min_stake = 10_000_000
 unbonding = 5
 """
+MEMBERS = """
+[membership]
+period = 60
+window = 1_200
+stake_per_rate = 10_000
+fee_per_rate = 0
+"""
 
 
 @pytest.fixture
 def quick(chain: str, waypost: Run, home: Path, tmp_path: Path) -> Path:
-    """A network file with a close delay of one second, deployed as this home's manifest."""
+    """A network file with a close delay of one second, and members without fees, deployed as this home's
+    manifest."""
     path = tmp_path / "quick.toml"
-    path.write_text(QUICK)
+    path.write_text(QUICK + MEMBERS)
     done = waypost("deploy", "--network-file", str(path), "--dev-account", "0", "--yes")
     assert done.code == 0, done.err
     return path
+
+
+def test_a_network_file_of_before_there_were_members(chain: str, waypost: Run, tmp_path: Path) -> None:
+    path = tmp_path / "quick.toml"
+    path.write_text(QUICK)
+    refused = waypost("deploy", "--network-file", str(path), "--dry-run")
+    assert refused.error == "invalid_config"
+    assert "In quick, membership must be a table, [membership]." in refused.err
+
+
+def test_a_dry_run_shows_members_terms(chain: str, waypost: Run) -> None:
+    words = ("deploy", "--salt", SALT, "--dry-run")
+    found = waypost(*words, "--json").json
+    assert {name: value for name, value in found.items() if name.startswith("member")} == {
+        "memberPeriodSeconds": 60,
+        "memberWindowSeconds": 600,
+        "memberStakePerRate": "10000",
+        "memberFeePerRate": "1000",
+    }
+    assert found["steps"][-1]["name"] == "RlnMembership"
+    shown = waypost(*words).out
+    assert "Members stake 0.01 DUSD and pay 0.001 DUSD in 60 s for each message of an epoch" in shown
+
+
+def test_a_manifest_of_before_there_were_members(deployed: dict[str, Any], waypost: Run, home: Path) -> None:
+    path = home / "deployments" / "31337.json"
+    content = json.loads(path.read_text())
+    del content["contracts"]["RlnMembership"]
+    path.write_text(json.dumps(content))
+    assert waypost("verify").code == 0
+    assert waypost("node", "init", "--dev-account", "1").code == 0
+    assert settings.read_config(home / "node").rln is None
+    assert waypost(
+        "node", "init", "--dev-account", "1", "--rln", "--data-dir", str(home / "other")
+    ).error == ("invalid_config")
+    again = waypost("deploy", "--dev-account", "0", "--yes", "--json")  # adds what the manifest lacks
+    assert again.json["contracts"].keys() == deployed["contracts"].keys()
 
 
 def test_verifying_shows_and_compares_the_parameters(
@@ -128,14 +174,16 @@ def test_verifying_shows_and_compares_the_parameters(
 ) -> None:
     found = waypost("verify")
     assert found.code == 0
-    assert "✓ max_close_delay 3600 s (60 min)" in found.out
-    assert "✓ min_stake       10000000 base units (10 DUSD)" in found.out
+    assert "✓ max_close_delay       3600 s (60 min)" in found.out
+    assert "✓ min_stake             10000000 base units (10 DUSD)" in found.out
+    assert "✓ member_window         600 s (10 min)" in found.out
     seen = waypost("verify", "--json", "--bundle", str(tmp_path / "bundle"))
     report = json.loads((tmp_path / "bundle" / "report.json").read_text())
     assert seen.json == {**report, "files": seen.json["files"]}
     assert {entry["name"]: entry["holds"] for entry in report["parameters"]} == dict.fromkeys(
         ("preset", "token", "token_decimals", "min_stake", "unbonding", "min_close_delay", "max_close_delay",
-         "confirmations"), True
+         "member_token", "member_depth", "member_period", "member_window", "member_stake_per_rate",
+         "member_fee_per_rate", "confirmations"), True
     )  # fmt: skip
 
 
@@ -143,7 +191,8 @@ def test_a_network_of_ones_own_needs_its_file(quick: Path, waypost: Run, home: P
     alone = waypost("verify")
     assert alone.code == 1
     assert "'quick' is not a bundled preset: judge" in alone.out
-    assert "? min_close_delay 1 s" in alone.out
+    assert "? min_close_delay       1 s" in alone.out
+    assert "? member_fee_per_rate   0 base units (0 DUSD)" in alone.out
     assert waypost("verify", "--network-file", str(quick)).code == 0
 
     refused = waypost("node", "init", "--dev-account", "1")
@@ -158,11 +207,13 @@ def test_a_node_is_not_set_up_on_a_forged_deployment(quick: Path, waypost: Run, 
     path = home / "deployments" / "31337.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "preset": "local"}))
-    assert "✗ min_close_delay 1 s; 2 is expected" in waypost("verify").out
+    assert "✗ min_close_delay       1 s; 2 is expected" in waypost("verify").out
+    assert "✗ member_window         1200 s (20 min); 600 is expected" in waypost("verify").out
     assert waypost("verify", "--json").json["holds"] is False
     refused = waypost("node", "init", "--dev-account", "1")
     assert refused.error == "deployment_mismatch"
     assert "min_close_delay 1 s; 2 is expected" in refused.err
+    assert "member_window 1200 s (20 min); 600 is expected" in refused.err
     content["contracts"]["Channels"]["constructorArguments"] = []
     path.write_text(json.dumps(content))
     refused = waypost("node", "init", "--dev-account", "1")

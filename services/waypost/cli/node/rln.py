@@ -9,7 +9,7 @@ from waypost.cli.amounts import Unit
 from waypost.cli.node.admin import OperatorSide
 from waypost.cli.places import Deployed
 from waypost.errors import FileUnusable, InvalidConfig, NodeRefused
-from waypost.node.settings import KEY_FILES_FOLDER, RlnSettings
+from waypost.node.settings import KEY_FILES_FOLDER, NodeConfig, RlnSettings
 from waypost.zk import verifying_key
 from waypost.zk.keys import require_allowed
 
@@ -30,18 +30,35 @@ def section(there: Deployed, wanted: bool | None, key: str | None) -> dict[str, 
             reason = "--no-rln was given" if deployment else f"the manifest has no {CONTRACT}"
             raise InvalidConfig(f"The node cannot follow RLN: {reason}.")
         return {}
-    window = deployment.constructor_arguments[_WINDOW]
-    # Where people try things, who leaves can be slashed for seconds; roots count for half of that at most.
-    longest = max(1, int(window) // 2)
-    usual = RlnSettings.model_fields["root_seconds"].default
+    epoch, root = timing(int(deployment.constructor_arguments[_WINDOW]))
     return {
         "rln": {
             "contract": deployment.address,
             "start_block": deployment.block,
-            "root_seconds": min(usual, longest),
+            "epoch_seconds": epoch,
+            "root_seconds": root,
             "verifying_key": None if key is None else _sha256(key),
         }
     }
+
+
+def timing(window: int) -> tuple[int, int]:
+    """epochSeconds and rootSeconds for a contract with this window: the usual ones, or shorter ones where
+    people try things. They follow from the window alone, so that all nodes of a network have the same.
+
+    Raises InvalidConfig if the window is too short for any.
+    """
+    tolerance = int(NodeConfig.model_fields["clock_tolerance_seconds"].default)
+    usual = RlnSettings.model_fields
+    epoch = min(int(usual["epoch_seconds"].default), window // 10)
+    root = min(int(usual["root_seconds"].default), (window - epoch - tolerance) // 3)
+    if root < 1:
+        raise InvalidConfig(
+            f"Who leaves {CONTRACT} can be slashed for {window} s, which is too short for a node to do so:"
+            " say --no-rln.",
+            window=window,
+        )
+    return epoch, root
 
 
 def read_verifying_key(path: Path | None, chain_id: int) -> str | None:
