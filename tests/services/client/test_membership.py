@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -354,10 +355,11 @@ async def test_a_chain_without_the_contract_is_named(tmp_path: Path) -> None:
     async with open_world() as plain:
         known = {name: entry for name, entry in plain.manifest.contracts.items() if name != "RlnMembership"}
         plain.manifest = replace(plain.manifest, contracts=known)
-        for ask_for in (client.memberships.status, client.orders.plan_leave):
-            with pytest.raises(MembershipMissing, match="manifest"):
-                await ask_for()
-        assert not client.mailbox.publisher.has_membership()
+        async with plain.client(await plain.account(), tmp_path) as client:
+            for ask_for in (client.memberships.status, client.orders.plan_leave):
+                with pytest.raises(MembershipMissing, match="manifest"):
+                    await ask_for()
+            assert not client.mailbox.publisher.has_membership()
 
 
 async def test_a_commitment_registers_once(world: World, node: RelayNode, tmp_path: Path) -> None:
