@@ -13,10 +13,13 @@ from waypost.node.backends.sqlite import Database
 from waypost.node.ledger import Charge, Ledger
 from waypost.node.messages import MessageStore
 from waypost.node.pruner import Pruner
+from waypost.node.relay import Relay, RelayLimits
 from waypost.node.sessions import Sessions
+from waypost.node.subscriptions import Subscriptions
+from waypost.protocol.messages import Message
 from waypost.protocol.prices import HOUR
 
-TABLES = ("messages", "session_nonces", "sessions", "answers")
+TABLES = ("messages", "relayed", "session_nonces", "sessions", "answers")
 
 
 async def rows(db: Database) -> list[int]:
@@ -32,10 +35,14 @@ async def test_every_kind_is_pruned(
     store, sessions = MessageStore(db, LIMITS), Sessions(db, NODE_DOMAIN, OPERATOR)
     await blocks.mine(opened("alice", 100))
     await Sender(db, store, clock).put_new(topic=INBOX)
+    limits = RelayLimits(retention=60, quota_bytes=10**6, clock_tolerance=60)
+    relay = Relay(db, None, limits, Subscriptions(1, 1), clock)
+    message = Message(INBOX, b"relayed", clock.now * 10**9)
+    await db.write(lambda connection: relay.put(connection, message))
     await sessions.open(ALICE, *asked(clock), clock.now)
     request = Charge(ALICE, lambda _: (1, None), signed("alice", 1), idempotency=Idempotency("key", b""))
     await ledger.charge(request)
-    assert await rows(db) == [1, 1, 1, 1]
+    assert await rows(db) == [1, 1, 1, 1, 1]
     clock.now += HOUR + max(LIMITS.remember_seconds, KEPT)
 
     prune, failed, done = ledger.prune, asyncio.Event(), asyncio.Event()
@@ -48,8 +55,8 @@ async def test_every_kind_is_pruned(
         done.set()
 
     monkeypatch.setattr(ledger, "prune", prune_on_a_full_disk)
-    task = asyncio.create_task(Pruner(store, sessions, ledger, clock, interval=0).run())
+    task = asyncio.create_task(Pruner(store, relay, sessions, ledger, clock, interval=0).run())
     await asyncio.wait({task, asyncio.create_task(done.wait())}, return_when=asyncio.FIRST_COMPLETED)
     assert not task.done()
-    assert await rows(db) == [0, 0, 0, 0]
+    assert await rows(db) == [0, 0, 0, 0, 0]
     task.cancel()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from waypost.chain import deploy
+from waypost.chain import presets
 from waypost.errors import DevelopmentKey, FileUnusable, InvalidKey, KeyUnknown, ProverUnavailable
 from waypost.protocol.rln import Signal
 from waypost.zk import development, keys, proving_key
@@ -67,7 +67,7 @@ def test_development_keys_are_for_development_chains(
 
 
 def test_the_chains_are_those_of_the_deployment() -> None:
-    assert keys.DEVELOPMENT_CHAINS == deploy.DEVELOPMENT_CHAINS
+    assert keys.DEVELOPMENT_CHAINS == presets.DEVELOPMENT_CHAINS
 
 
 def test_a_key_without_contributions_is_a_development_key(published: Path) -> None:
