@@ -42,8 +42,8 @@ def create(data_dir: Path, target: Path) -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".waypost-backup.") as folder:
             work = Path(folder)
-            (work / KEYS_FOLDER).mkdir()
             for name in names:
+                (work / name).parent.mkdir(exist_ok=True)
                 copy = _copy_books if name == BOOKS else shutil.copyfile
                 copy(data_dir / name, work / name)
             manifest = _manifest(config, {name: work / name for name in names})

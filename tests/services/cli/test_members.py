@@ -39,6 +39,8 @@ def node(membership: str, waypost: Run, home: Path) -> Path:
     """The folder of a node that follows it, and does not run."""
     made = waypost("node", "init", "--dev-account", "1", "--port", "1", "--rln-verifying-key", str(KEY))
     assert made.code == 0, made.err
+    funded = waypost("node", "fund", "1", "--yes")
+    assert funded.code == 0, funded.err
     return home / "node"
 
 
