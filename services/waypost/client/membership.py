@@ -73,7 +73,7 @@ class Memberships:
                 self.context.store,
                 record.id_commitment,
                 record.rate,
-                self.trees.identifier(record.network),
+                self.trees.identifier(record.network, record.epoch_seconds),
                 record.epoch_seconds,
                 self.context.clock,
                 latest=head.timestamp,

@@ -42,7 +42,7 @@ OPEN_SECONDS = 10.0
 BATCH_SECONDS = 60.0
 """From a payment to the node's account of it."""
 REMEMBERED = 16_384
-"""Ids of one connection: what comes twice is not paid twice."""
+"""Ids of one node: what comes twice is not paid twice."""
 
 
 class _Stricter(connect):
@@ -79,9 +79,16 @@ class Delivery:
 class RelayStream:
     """Frames from one node. `channel` pays for them, if the node wants to be paid."""
 
-    def __init__(self, node: Node, topics: Sequence[str], channel: Channel | None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        topics: Sequence[str],
+        channel: Channel | None,
+        seen: OrderedDict[bytes, None] | None = None,
+    ) -> None:
+        """`seen`: ids that this node delivered before, so that none is paid for again."""
         self._node, self._topics, self._channel = node, topics, channel
-        self._seen: OrderedDict[bytes, None] = OrderedDict()
+        self._seen = OrderedDict() if seen is None else seen
 
     @asynccontextmanager
     async def open(self, cursor: str | None) -> AsyncIterator[AsyncIterator[Delivery]]:

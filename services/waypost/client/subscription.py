@@ -92,6 +92,7 @@ class Subscription:
         self._tasks: list[asyncio.Task[None]] = []
         self._record = context.store.relay()
         self._cursors = dict(self._record.cursors.get(self._name, {}))
+        self._delivered: dict[ChecksumAddress, OrderedDict[bytes, None]] = {}
         self._seen: OrderedDict[str, None] = OrderedDict.fromkeys(self._record.seen)
         self._unread: _Arrival | None = None
         self._saved_at = 0.0
@@ -213,7 +214,8 @@ class Subscription:
         self, operator: ChecksumAddress, cursor: str | None, *, fresh: bool
     ) -> AsyncGenerator[Delivery, None]:
         node = await self._context.nodes.get(operator, fresh=fresh)
-        stream = RelayStream(node, list(self._topics()), self._channel(node))
+        seen = self._delivered.setdefault(operator, OrderedDict())
+        stream = RelayStream(node, list(self._topics()), self._channel(node), seen)
         async with stream.open(cursor) as deliveries:
             async for delivery in deliveries:
                 yield delivery

@@ -60,7 +60,7 @@ class Trees:
         self._check_clock(node, response)
         answer = answers.parse(TreeAnswer, response.body)
         contract = self._context.deployment.require_membership().address
-        identifier = hash_to_field(self.identifier(answer.network))
+        identifier = hash_to_field(self.identifier(answer.network, answer.epoch_seconds))
         for name, given, expected in (
             ("contract", answer.contract, contract),
             ("rlnIdentifier", answer.rln_identifier, identifier),
@@ -69,10 +69,10 @@ class Trees:
                 raise _disagrees(node, name, given, expected)
         return answer
 
-    def identifier(self, network: str) -> bytes:
+    def identifier(self, network: str, epoch_seconds: int) -> bytes:
         """Of a network's messages, see protocol.rln.application."""
         ours = self._context.deployment
-        return application(ours.chain_id, ours.require_membership().address, network)
+        return application(ours.chain_id, ours.require_membership().address, network, epoch_seconds)
 
     async def path(self, record: MembershipRecord, nodes: list[Node]) -> Path:
         """From the first of these nodes that has it, compared with the next one that follows the tree.

@@ -59,6 +59,17 @@ def enter(connection: sqlite3.Connection, secret: int, now: int) -> bool:
     )
 
 
+def is_known(connection: sqlite3.Connection, secret: int) -> bool:
+    """Whether it was found before, or is on chain."""
+    commitment = commitment_bytes(identity_commitment(secret))
+    found = connection.execute(
+        "SELECT 1 FROM exposures WHERE id_commitment = ?1"
+        " UNION SELECT 1 FROM members WHERE id_commitment = ?1 AND secret IS NOT NULL",
+        (commitment,),
+    )
+    return found.fetchone() is not None
+
+
 class Refused:
     """The secrets that no proof may be made with, kept until the chain or the exposures change."""
 
@@ -140,7 +151,7 @@ def slashes(connection: sqlite3.Connection, receiver: ChecksumAddress) -> Slashe
 def _secrets(connection: sqlite3.Connection, since: int) -> tuple[int, ...]:
     """Of members whose leaf is there, or was there at `since`."""
     found = connection.execute(
-        "SELECT exposures.secret FROM exposures LEFT JOIN members USING (id_commitment)"
+        "SELECT exposures.secret FROM exposures JOIN members USING (id_commitment)"
         " WHERE removed_at IS NULL OR removed_at >= ? ORDER BY found DESC LIMIT ?",
         (since, MAX_REFUSED),
     )

@@ -20,6 +20,8 @@ class Verdict(Enum):
     """The same share: nothing new is disclosed."""
     CONFLICT = auto()
     """Another share, which discloses the sender's secret."""
+    EXPOSED = auto()
+    """Another share of somebody whose secret this node had found before: nothing new."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import socket as socket_module
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -39,8 +40,15 @@ MAX_FRAME = 2 * MAX_PAYLOAD
 WINDOW = 64
 """Messages of one node that are judged at the same time; more stay in the connection."""
 FIRST_PAUSE_SECONDS = 0.5
-PATIENCE = 30
-"""How often a message is tried again whose root this node has not read yet."""
+PATIENCE_SECONDS = 10.0
+"""How long messages are tried again whose root this node has not read yet, all of a window together."""
+SAVE_SECONDS = 1.0
+"""How often a place is kept at which there was no message."""
+
+TRANSLATED = tuple(
+    map(ipaddress.IPv6Network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "fec0::/10"))
+)
+"""Where an IPv4 address is inside, or a site's own: RFC 6052, 3056, 3879."""
 
 Greet = Callable[[ChecksumAddress], tuple[Greeting, Signature]]
 
@@ -59,6 +67,7 @@ class PeerLink:
         local: bool,
     ) -> None:
         self._operator = operator
+        self.endpoint = endpoint
         self._url = "ws" + endpoint.removeprefix("http") + "/v1/relay"
         self._db = db
         self._relay = relay
@@ -108,7 +117,7 @@ class PeerLink:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(url.hostname, url.port or 443, type=socket_module.SOCK_STREAM)
         addresses = [str(address[0]) for *_, address in found]
-        if not self._local and not all(ipaddress.ip_address(each).is_global for each in addresses):
+        if not self._local and not all(map(_is_public, addresses)):
             raise PeerRefused("Its name leads into a private network.")
         return addresses[0]
 
@@ -119,24 +128,28 @@ class PeerLink:
         return frame if cursor is None else {**frame, "cursor": cursor}
 
     async def _judge(self, waiting: "asyncio.Queue[Fields]") -> None:
+        saved = 0.0
         while True:
             frames = [await waiting.get()]
             with contextlib.suppress(asyncio.QueueEmpty):
                 while len(frames) < WINDOW:
                     frames.append(waiting.get_nowait())
-            await asyncio.gather(*map(self._take, _groups(frames)))
-            # The cursor moves when all before it was relayed, or refused for good.
-            await self._db.write(partial(self._save_cursor, cursor=frames[-1].text("cursor")))
+            groups, give_up = _groups(frames), time.monotonic() + PATIENCE_SECONDS
+            await asyncio.gather(*(self._take(group, give_up) for group in groups))
+            if groups or time.monotonic() > saved + SAVE_SECONDS:
+                # The cursor moves when all before it was relayed, or refused for good.
+                await self._db.write(partial(self._save_cursor, cursor=frames[-1].text("cursor")))
+                saved = time.monotonic()
             self.faults.passed()
 
-    async def _take(self, envelopes: Sequence[Envelope]) -> None:
+    async def _take(self, envelopes: Sequence[Envelope], give_up: float) -> None:
         """In order: evidence against a member comes after what it is held against."""
         for envelope in envelopes:
-            roots = 0
-            while not await self._relayed(envelope, patient=roots < PATIENCE):
+            attempts = 0
+            while not await self._relayed(envelope, patient=time.monotonic() < give_up):
                 # Our chain is behind, or we are busy: meanwhile nothing more is read from it.
-                roots += 1
-                await asyncio.sleep(backoff(FIRST_PAUSE_SECONDS, roots) / 10)
+                attempts += 1
+                await asyncio.sleep(backoff(FIRST_PAUSE_SECONDS, attempts) / 10)
 
     async def _relayed(self, envelope: Envelope, *, patient: bool) -> bool:
         """Whether the message is done with; what is refused for good is. Raises StorageFull and the like."""
@@ -191,6 +204,15 @@ async def _frames(socket: ClientConnection) -> AsyncIterator[Fields]:
             raise InvalidFrame("The frame has no cursor.")
         if kind in ("message", "live", "pruned", "error"):  # others are of a later version
             yield frame
+
+
+def _is_public(text: str) -> bool:
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address):
+        if any(address in network for network in TRANSLATED):
+            return False
+        address = address.ipv4_mapped or address
+    return address.is_global and not address.is_multicast
 
 
 def _reason(error: Exception) -> str:

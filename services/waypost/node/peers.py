@@ -23,6 +23,8 @@ from waypost.protocol.signatures import Signature, keccak
 POLLS = 15
 """The registry is read once for so many looks at the chain's head: each minute, as nodes are set up."""
 
+FAILING = 8
+"""After so many failures in a row, some minutes, another node gets the place."""
 STRANGER_SECONDS = 5.0
 """A greeting by an unknown node has the registry read again, but not more often than this."""
 
@@ -46,7 +48,7 @@ class Peers:
         self._clock = clock
         self._domain = node_domain(settings.chain_id, settings.registry)
         self._known: dict[ChecksumAddress, RegisteredNode] = {}
-        self._links: dict[ChecksumAddress, tuple[str, asyncio.Task[None]]] = {}
+        self._links: dict[ChecksumAddress, tuple[PeerLink, asyncio.Task[None]]] = {}
         self._local = is_loopback(urlsplit(settings.endpoint).hostname or "")
         self._stranger, self._refreshed_at = Signal(), 0.0
         self._refreshing = Loop("peers", self._refresh, POLLS * settings.poll_seconds, self._stranger)
@@ -91,17 +93,23 @@ class Peers:
         self._known = {node.operator: node for node in listed}
         self._refreshed_at = time.monotonic()
         # Which ones a node reads from differs from node to node, and stays as it is while the list does.
-        listed.sort(key=lambda node: keccak(bytes.fromhex(ours[2:] + node.operator[2:])))
+        secret = self._settings.node_key.get_secret_value()  # or strangers could choose which ones those are
+        listed.sort(key=lambda node: keccak(secret + bytes.fromhex(node.operator[2:])))
+        listed.sort(key=self._is_failing)
         reachable = [node for node in listed if _is_endpoint(node.endpoint)]
         wanted = {node.operator: node.endpoint for node in reachable[: self._settings.relay.max_peers]}
-        for operator, (endpoint, task) in list(self._links.items()):
-            if wanted.get(operator) != endpoint:
+        for operator, (link, task) in list(self._links.items()):
+            if wanted.get(operator) != link.endpoint:
                 task.cancel()
                 del self._links[operator]
         for operator, endpoint in wanted.items():
             if operator not in self._links:
                 link = PeerLink(operator, endpoint, self._db, self._relay, self._greet, local=self._local)
-                self._links[operator] = endpoint, asyncio.create_task(link.run(), name=f"peer-{operator}")
+                self._links[operator] = link, asyncio.create_task(link.run(), name=f"peer-{operator}")
+
+    def _is_failing(self, node: RegisteredNode) -> bool:
+        link = self._links.get(node.operator)
+        return link is not None and link[0].faults.count >= FAILING
 
     def _greet(self, peer: ChecksumAddress) -> tuple[Greeting, Signature]:
         greeting = greeting_for(self._settings.operator, peer, self._clock())

@@ -45,13 +45,14 @@ class VerifierProcess:
         batch = _COUNTS.pack(len(together), len(apart)) + b"".join(map(_encode, jobs))
         try:
             async with asyncio.timeout(SECONDS):
-                process = self._process or await self._start()
+                process = await self._running()
                 assert process.stdin is not None
                 assert process.stdout is not None
                 process.stdin.write(batch)
                 await process.stdin.drain()
                 return [bool(verdict) for verdict in await process.stdout.readexactly(len(jobs))]
-        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+        except (OSError, RuntimeError, TimeoutError, asyncio.IncompleteReadError) as error:
+            # uvloop raises RuntimeError for a pipe that the other side has closed.
             await self.close()
             raise NodeNotReady(
                 "The process that verifies proofs has ended; try again shortly.", retryAfter=1
@@ -67,6 +68,11 @@ class VerifierProcess:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+    async def _running(self) -> asyncio.subprocess.Process:
+        if self._process is not None and self._process.returncode is not None:
+            await self.close()  # something killed it while it had nothing to do
+        return self._process or await self._start()
 
     async def _start(self) -> asyncio.subprocess.Process:
         process = self._process = await asyncio.create_subprocess_exec(

@@ -8,7 +8,14 @@ from enum import Enum, auto
 import structlog
 
 from waypost.chain.blocks import BlockRef
-from waypost.errors import EpochOutOfRange, InvalidProof, MemberExposed, NodeNotReady, RootUnknown
+from waypost.errors import (
+    EpochOutOfRange,
+    InvalidProof,
+    MemberExposed,
+    NodeNotReady,
+    RateLimited,
+    RootUnknown,
+)
 from waypost.node import exposures, nullifiers
 from waypost.node.backends.sqlite import Database
 from waypost.node.exposures import Refused
@@ -27,6 +34,7 @@ class _Finding(Enum):
     """What the books say of a signal, before anybody looks at its proof."""
 
     LOGGED = auto()
+    CONFLICT = auto()
     FORGED = auto()
     ROOT_UNKNOWN = auto()
     EXPOSED = auto()
@@ -62,13 +70,16 @@ class RateGate:
         self._late = max(tolerance, root_seconds)
         self._refused = Refused(root_seconds)
 
-    async def check(self, envelope: Envelope, source: str, *, late: bool = False) -> None:
+    async def check(self, envelope: Envelope, source: str, *, late: bool = False) -> bool:
         """Before the write: whether `record` may see the message, cheapest first. `source` is a client's
         address, or "peer:" and an operator; `late`: its epoch may have ended a while ago, as long as roots
         count, for nodes pass on what they have when they meet.
 
         The nullifier log comes before the root: it must recognise a second signal whatever root that names,
         or spammers would choose one that expires on the way from node to node.
+
+        Returns whether the proof was seen to hold. A conflict needs none to expose its sender; but one that
+        is passed on needs it, for a node that lacks the other share takes it for a message like any other.
 
         Raises EpochOutOfRange, RootUnknown, MemberExposed, InvalidProof, RateLimited or NodeNotReady.
         """
@@ -80,15 +91,24 @@ class RateGate:
                 "The node has not caught up with its members; try again shortly.", retryAfter=5
             )
         signal = proof.signal(envelope.message, self._identifier)
-        finding = await self._members.settled(lambda connection, head: self._look(connection, head, signal))
+        finding = await self._members.settled(
+            lambda connection, head: self._look(connection, head, signal, late)
+        )
         if finding is _Finding.FORGED:
             self._proofs.refuse(source, "The signal is not of the member whose nullifier it has.")
         if finding is _Finding.ROOT_UNKNOWN:
             raise RootUnknown(root=str(proof.root))
         if finding is _Finding.EXPOSED:
             raise MemberExposed()
-        if finding is _Finding.NEW:
-            await self._proofs.verify(Proof(proof.proof), signal.public, source)
+        if finding in (_Finding.NEW, _Finding.CONFLICT):
+            try:
+                await self._proofs.verify(Proof(proof.proof), signal.public, source)
+            except (InvalidProof, RateLimited):
+                if finding is _Finding.NEW:
+                    raise
+                return False
+            return True
+        return False
 
     def record(self, connection: sqlite3.Connection, envelope: Envelope) -> Verdict:
         """Inside the write that accepts a checked message: logs its signal, or enters the sender's exposure.
@@ -98,7 +118,9 @@ class RateGate:
         weighed = nullifiers.weigh(connection, signal)
         if weighed.verdict is Verdict.NEW:
             nullifiers.enter(connection, signal, proof.epoch)
-        if weighed.secret is not None and exposures.enter(connection, weighed.secret, self._clock()):
+        if weighed.secret is not None:
+            if not exposures.enter(connection, weighed.secret, self._clock()):
+                return Verdict.EXPOSED
             log.warning("member_exposed", epoch=proof.epoch)
         return weighed.verdict
 
@@ -115,22 +137,29 @@ class RateGate:
     def _check_epoch(self, epoch: int, *, late: bool) -> None:
         now, seconds = self._clock(), self._epoch_seconds
         begins, ends = epoch * seconds, (epoch + 1) * seconds
-        if begins - self._tolerance <= now < ends + (self._late if late else self._tolerance):
+        ahead = self._tolerance * (2 if late else 1)  # the other node's clock may be ahead of ours, too
+        if begins - ahead <= now < ends + (self._late if late else self._tolerance):
             return
         current = now // seconds
         raise EpochOutOfRange(
             f"The proof is for epoch {epoch}; epoch {current} is now.", given=epoch, current=current
         )
 
-    def _look(self, connection: sqlite3.Connection, head: BlockRef, signal: Signal) -> _Finding:
+    def _look(self, connection: sqlite3.Connection, head: BlockRef, signal: Signal, late: bool) -> _Finding:
         try:
             weighed = nullifiers.weigh(connection, signal)
         except InvalidProof:
             return _Finding.FORGED
-        if weighed.verdict is not Verdict.NEW:
+        if weighed.verdict is Verdict.DUPLICATE:
             return _Finding.LOGGED
         now = self._members.now(head)
-        if not self._members.tree.accepts(connection, signal.root, now):
+        # A root that counted where the message was published counts here, too, when it comes a moment later.
+        known = self._members.tree.accepts(connection, signal.root, now - self._tolerance if late else now)
+        if weighed.secret is not None:
+            if exposures.is_known(connection, weighed.secret):
+                return _Finding.EXPOSED
+            return _Finding.CONFLICT if known else _Finding.LOGGED
+        if not known:
             return _Finding.ROOT_UNKNOWN
         if self._refused.holds(connection, head, now, signal):
             return _Finding.EXPOSED

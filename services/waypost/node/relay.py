@@ -4,10 +4,10 @@ subscribed to its topic, and a proved one to the other nodes, which do the same.
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from waypost.errors import ClockSkew, RateExceeded, RlnUnavailable
+from waypost.errors import ClockSkew, MemberExposed, RateExceeded, RlnUnavailable
 from waypost.node import relay_log
 from waypost.node.backends.sqlite import Database
 from waypost.node.rate_gate import Verdict
@@ -22,8 +22,8 @@ NANOSECONDS = 10**9
 class Gate(Protocol):
     """Judges proved messages; see rate_gate."""
 
-    async def check(self, envelope: Envelope, source: str, *, late: bool = False) -> None:
-        """Before the write; raises what is wrong with the proof."""
+    async def check(self, envelope: Envelope, source: str, *, late: bool = False) -> bool:
+        """Before the write: whether the proof was seen to hold; raises what is wrong with it."""
 
     def record(self, connection: sqlite3.Connection, envelope: Envelope) -> Verdict:
         """Inside the write that accepts the message."""
@@ -78,21 +78,24 @@ class Relay:
         message = envelope.message
         if self._gate is None or envelope.proof is None:
             raise RlnUnavailable("This node takes no proofs of membership.")
-        known = await self._db.read(lambda connection: relay_log.find(connection, message))
-        if known is not None and known.proved:
+        if known := await self._db.read(lambda connection: relay_log.find(connection, envelope)):
             return _again(message, known)
         self._check_clock(message, late)
-        await self._gate.check(envelope, source, late=late)
-        relayed, verdict = await self._db.write(lambda connection: self._put_proved(connection, envelope))
+        holds = await self._gate.check(envelope, source, late=late)
+        relayed, verdict = await self._db.write(
+            lambda connection: self._put_proved(connection, envelope, holds)
+        )
         self.announce(envelope, relayed)
         if verdict is Verdict.CONFLICT:
             raise RateExceeded(id="0x" + message.id.hex())
+        if verdict is Verdict.EXPOSED:
+            raise MemberExposed
         return relayed
 
     def put(self, connection: sqlite3.Connection, message: Message) -> Relayed:
         """Relays a message that was paid for, to this node's own subscribers; made to be part of the effect
         of a charge. Call `announce` after it. Raises ClockSkew, MessageConflict or RateExceeded."""
-        if known := relay_log.find(connection, message):
+        if known := relay_log.find(connection, Envelope(message)):
             return _again(message, known)
         self._check_clock(message, late=False)
         now = self._clock()
@@ -130,20 +133,24 @@ class Relay:
         while await self._db.write(lambda connection: relay_log.prune(connection, before)):
             pass
 
-    def _put_proved(self, connection: sqlite3.Connection, envelope: Envelope) -> tuple[Relayed, Verdict]:
-        """A message that breaks its sender's rate is for other nodes alone, which must see it; and so is one
-        that subscribers were given before, when it was paid for."""
+    def _put_proved(
+        self, connection: sqlite3.Connection, envelope: Envelope, holds: bool
+    ) -> tuple[Relayed, Verdict]:
+        """The message that exposes a member is for other nodes alone, if its proof `holds`: they must see it.
+        So is one that subscribers were given before, when it was paid for."""
         assert self._gate is not None
         message, now = envelope.message, self._clock()
-        known = relay_log.find(connection, message)
-        if known is not None and known.proved:
+        if known := relay_log.find(connection, envelope):
             return _again(message, known), Verdict.DUPLICATE
-        verdict = self._gate.record(connection, envelope)
-        if verdict is Verdict.DUPLICATE:  # the log forgot what the nullifier log still knows
-            return Relayed(message.id, message.size, now, duplicate=True), verdict
-        nodes_only = verdict is Verdict.CONFLICT or known is not None
-        relay_log.append(connection, envelope, now, self._limits.quota_bytes, nodes_only=nodes_only)
-        return Relayed(message.id, message.size, now, duplicate=False), verdict
+        verdict, quota = self._gate.record(connection, envelope), self._limits.quota_bytes
+        relayed = Relayed(message.id, message.size, now, duplicate=verdict is not Verdict.NEW)
+        if verdict is Verdict.NEW:
+            given = relay_log.find(connection, Envelope(message)) is not None
+            relay_log.append(connection, envelope, now, quota, nodes_only=given)
+        elif verdict is Verdict.CONFLICT and holds:
+            relay_log.append(connection, envelope, now, quota, nodes_only=True)
+            relayed = replace(relayed, duplicate=False)
+        return relayed, verdict
 
     def _forget(self, key: tuple[int, tuple[str, ...] | None], task: "asyncio.Task[Batch]") -> None:
         if self._reads.get(key) is task:
@@ -156,9 +163,10 @@ class Relay:
             self._limits.clock_tolerance,
         )
         earliest = now - tolerance - (self._limits.late if late else 0)
-        if not earliest <= made <= now + tolerance:
+        latest = now + tolerance * (2 if late else 1)  # the other node's clock may be ahead of ours, too
+        if not earliest <= made <= latest:
             raise ClockSkew(
-                f"The message was made at {made}; from {earliest} to {now + tolerance} is taken.",
+                f"The message was made at {made}; from {earliest} to {latest} is taken.",
                 given=made,
                 now=now,
                 tolerance=tolerance,
@@ -166,6 +174,4 @@ class Relay:
 
 
 def _again(message: Message, known: Known) -> Relayed:
-    if not known.given:
-        raise RateExceeded(id="0x" + message.id.hex())
     return Relayed(message.id, known.size, known.accepted, duplicate=True)

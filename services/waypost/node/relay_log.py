@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from waypost.errors import MessageConflict
 from waypost.node.backends.schema import find_meta, write_meta
 from waypost.node.cursors import Cursors
 from waypost.protocol.messages import Message
@@ -27,12 +26,10 @@ _BYTES, _DROPPED = "relay_bytes", "relay_dropped"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A message that is there. `given`: subscribers get it; `proved`: other nodes do."""
+    """A message that is there: its size in bytes, and when it was accepted."""
 
     size: int
     accepted: int
-    given: bool
-    proved: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +57,16 @@ class Batch:
         return sum(entry.size for entry in self.entries)
 
 
-def find(connection: sqlite3.Connection, message: Message) -> Known | None:
-    """What is there of the message. Raises MessageConflict if its id is that of another message."""
-    rows = connection.execute(
-        "SELECT topic, meta, size, accepted, nodes_only, proof IS NOT NULL AS proved FROM relayed"
-        " WHERE id = ?",
-        (message.id,),
-    ).fetchall()
-    if not rows:
-        return None
-    # RFC 14 hashes the fields without their lengths: moving the border between two keeps the id.
-    if any((row["topic"], row["meta"]) != (message.topic, message.meta) for row in rows):
-        raise MessageConflict(id="0x" + message.id.hex())
-    given = not all(row["nodes_only"] for row in rows)
-    return Known(rows[0]["size"], rows[0]["accepted"], given, any(row["proved"] for row in rows))
+def find(connection: sqlite3.Connection, envelope: Envelope) -> Known | None:
+    """The message, if it is there: with this very signal, or, for one without a proof, if subscribers are
+    given it. RFC 14 hashes fields without their lengths: of equal ids the topic tells messages apart."""
+    message, proof = envelope.message, envelope.proof
+    which, values = ("nodes_only = 0", []) if proof is None else ("nullifier = ?", [_word(proof.nullifier)])
+    row = connection.execute(
+        f"SELECT size, accepted FROM relayed WHERE id = ? AND topic = ? AND {which}",
+        (message.id, message.topic, *values),
+    ).fetchone()
+    return None if row is None else Known(row["size"], row["accepted"])
 
 
 def append(
@@ -86,8 +79,9 @@ def append(
         held -= freed
     write_meta(connection, _BYTES, str(held))
     connection.execute(
-        "INSERT INTO relayed (id, topic, timestamp_ns, size, accepted, meta, payload, proof, nodes_only)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO relayed"
+        " (id, topic, timestamp_ns, size, accepted, meta, payload, proof, nullifier, nodes_only)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             message.id,
             message.topic,
@@ -97,6 +91,7 @@ def append(
             message.meta,
             message.payload,
             None if proof is None else json.dumps(proof.to_json()),
+            None if proof is None else _word(proof.nullifier),
             nodes_only,
         ),
     )
@@ -156,6 +151,10 @@ def _drop(connection: sqlite3.Connection, which: str, *values: int) -> int:
         highest = max(row["sequence"] for row in rows)
         write_meta(connection, _DROPPED, str(max(highest, int(find_meta(connection, _DROPPED) or 0))))
     return sum(row["size"] for row in rows)
+
+
+def _word(element: int) -> bytes:
+    return element.to_bytes(32)
 
 
 def _text(row: sqlite3.Row) -> str:

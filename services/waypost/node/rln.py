@@ -100,7 +100,7 @@ async def open_rln(
     )
     members = Members(db, tree, clock)
     proofs = Proofs(VerifierProcess(verifier.key), time.monotonic)
-    identifier = application(settings.chain_id, rln.contract, rln.network)
+    identifier = application(settings.chain_id, rln.contract, rln.network, rln.epoch_seconds)
     return Rln(
         settings=rln,
         identifier=identifier,

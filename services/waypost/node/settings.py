@@ -142,11 +142,11 @@ class RlnSettings(_Section):
         """For how many seconds the contract has to hold the stake of who leaves, at least.
 
         With the time of leaving as 0, and rootSeconds as r: until r, nodes accept new messages under its last
-        root, of an epoch that ends an epoch and the clocks' tolerance later at most. Nodes pass on what they
+        root, of an epoch that ends an epoch and twice the clocks' tolerance later. Nodes pass on what they
         have until r after the end of its epoch: by then two shares have met. Another r is for slashing, which
         takes two transactions.
         """
-        return 3 * self.root_seconds + self.epoch_seconds + clock_tolerance
+        return 3 * self.root_seconds + self.epoch_seconds + 2 * clock_tolerance
 
 
 class NodeConfig(_Section):

@@ -1,6 +1,6 @@
 """What travels through relays: a message, with a proof that its sender keeps within a rate, and the frames of
-`WS /v1/relay`. See 32/RLN-V2; here the signal is the message's id, so that the same message is the same share
-wherever it is published."""
+`WS /v1/relay`. See 32/RLN-V2; here the signal follows from the message alone, so that the same message is the
+same share wherever it is published."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -97,8 +97,10 @@ class Greeting(TypedStruct):
 
 
 def signal_of(message: Message) -> int:
-    """x: the field element of a message's id."""
-    return hash_to_field(message.id)
+    """x: the field element of a message's id, and of where its payload and its topic end (4 bytes each,
+    big-endian), which the id does not say: else one proof would be good for several messages."""
+    lengths = len(message.payload).to_bytes(4) + len(message.topic.encode()).to_bytes(4)
+    return hash_to_field(message.id + lengths)
 
 
 def greeting_for(operator: ChecksumAddress, peer: ChecksumAddress, now: int) -> Greeting:

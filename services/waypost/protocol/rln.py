@@ -92,10 +92,11 @@ def hash_to_field(data: bytes) -> int:
     return int.from_bytes(keccak_256(data).digest(), "little") % R
 
 
-def application(chain_id: int, contract: ChecksumAddress, network: str) -> bytes:
+def application(chain_id: int, contract: ChecksumAddress, network: str, epoch_seconds: int) -> bytes:
     """The identifier of a network's messages under one membership contract: chain id (32 bytes, big-endian),
-    address, and the network's name in UTF-8. A signal for another counts nowhere else."""
-    return chain_id.to_bytes(32) + bytes.fromhex(contract[2:]) + network.encode()
+    address, the length of its epochs in seconds (8 bytes, big-endian), and its name in UTF-8. A signal for
+    one counts nowhere else; so who is lied to about the epochs discloses nothing."""
+    return chain_id.to_bytes(32) + bytes.fromhex(contract[2:]) + epoch_seconds.to_bytes(8) + network.encode()
 
 
 def parse_commitment(text: str) -> int:

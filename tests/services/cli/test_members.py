@@ -73,7 +73,7 @@ def test_init_fills_in_rln_by_the_manifest(node: Path, membership: str, chain: s
     assert rln is not None
     assert rln.contract == membership
     assert 0 < rln.start_block <= int(rpc(chain, "eth_blockNumber"), 16)
-    assert (rln.epoch_seconds, rln.root_seconds) == timing(LOCAL.member_window) == (60, 160)
+    assert (rln.epoch_seconds, rln.root_seconds) == timing(LOCAL.member_window) == (60, 140)
     kept = node / "rln-keys" / f"{rln.verifying_key}.json"
     assert kept.read_bytes() == KEY.read_bytes()
 
@@ -81,13 +81,13 @@ def test_init_fills_in_rln_by_the_manifest(node: Path, membership: str, chain: s
 def test_epochs_and_roots_fit_the_window() -> None:
     assert timing(TESTNET.member_window) == timing(MAINNET.member_window) == (600, 1800)
     tolerance = 60
-    for window in (*range(69, 7_000), 36 * 3600, 365 * 86_400):
+    for window in (*range(137, 7_000), 36 * 3600, 365 * 86_400):
         epoch, root = timing(window)
         rln = RlnSettings.model_validate({"contract": GIVEN, "epoch_seconds": epoch, "root_seconds": root})
         least = rln.least_window(tolerance)
         assert least <= window
         assert window - least < 3 or (epoch, root) == (min(600, window // 10), 1800)  # no shorter than needed
-    for window in (1, 10, 60, 66):
+    for window in (1, 10, 60, 120, 133):
         with pytest.raises(InvalidConfig, match=f"for {window} s, which is too short .* --no-rln"):
             timing(window)
 

@@ -133,7 +133,7 @@ class RelayNode(ScriptedNode):
 
     @property
     def identifier(self) -> bytes:
-        return application(self.world.manifest.chain_id, self.contract.address, NETWORK)
+        return application(self.world.manifest.chain_id, self.contract.address, NETWORK, self.epoch_seconds)
 
     async def _tree(self) -> MerkleTree:
         tree, connection = MerkleTree(), self.world.connection

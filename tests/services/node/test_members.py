@@ -3,7 +3,7 @@ endpoints that leave things out."""
 
 import contextlib
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +18,18 @@ from tests.services.node.membership import (
 )
 from tests.services.node.money_node import Clock, until
 from tests.services.node.test_audit import Forgetful
-from tests.services.node.world import World
+from tests.services.node.world import Deployed, World, deployed_chain
 
 from waypost.errors import BooksDisagree, MemberRemoved, MemberUnknown, NodeNotReady
 from waypost.protocol.merkle import check_path, empty_root
 from waypost.protocol.rln import DEPTH, identity_commitment
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[Deployed]:
+    """A chain of its own, since its time is moved."""
+    with deployed_chain() as chain:
+        yield chain
 
 
 @pytest.fixture

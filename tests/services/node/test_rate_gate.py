@@ -33,6 +33,7 @@ from tests.services.node.limiting import (
 
 from waypost.errors import (
     EpochOutOfRange,
+    InvalidFieldElement,
     InvalidMessage,
     InvalidProof,
     MemberExposed,
@@ -127,7 +128,7 @@ async def test_a_spammers_secret_is_found_from_two_real_proofs(
 def test_fields_that_are_not_reduced_never_reach_the_gate(chain: Chain, name: str, value: int) -> None:
     body = dict(envelope(chain.membership(ALICE), "hello", epoch=NOW).to_json())
     body["rateProof"] = {**cast(dict[str, str], body["rateProof"]), name: str(value)}
-    with pytest.raises(InvalidMessage):
+    with pytest.raises((InvalidFieldElement, InvalidMessage)):
         Envelope.from_json(body)
 
 
@@ -144,7 +145,8 @@ async def test_a_message_without_a_proof_is_refused(gate: Gate) -> None:
         (0, False, True),
         (EPOCH_SECONDS + TOLERANCE - 1, False, True),
         (EPOCH_SECONDS + TOLERANCE, False, False),
-        (-TOLERANCE - 1, True, False),
+        (-2 * TOLERANCE, True, True),
+        (-2 * TOLERANCE - 1, True, False),
         (EPOCH_SECONDS + TOLERANCE, True, True),
         (EPOCH_SECONDS + ROOT_SECONDS - 1, True, True),
         (EPOCH_SECONDS + ROOT_SECONDS, True, False),
@@ -258,10 +260,34 @@ async def test_an_old_root_does_not_hide_a_conflict(gate: Gate, chain: Chain, cl
 @pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 1, 1, 0), (1, 0, 0, 1, 1)])
 async def test_conflicts_in_either_order_and_again(gate: Gate, chain: Chain, order: tuple[int, ...]) -> None:
     pair = [envelope(chain.membership(MALLORY), text, epoch=NOW) for text in ("a", "b")]
-    verdicts = [await gate.take(pair[place], PEER, late=True) for place in order]
-    first = order[0]
-    expected = [Verdict.DUPLICATE if place == first else Verdict.CONFLICT for place in order]
-    assert verdicts == [Verdict.NEW, *expected[1:]]
+    first, second, *again = order
+    assert await gate.take(pair[first], PEER, late=True) is Verdict.NEW
+    assert await gate.take(pair[second], PEER, late=True) is Verdict.CONFLICT
+    for place in again:
+        if place == first:
+            assert await gate.take(pair[place], PEER, late=True) is Verdict.DUPLICATE
+        else:
+            with pytest.raises(MemberExposed):
+                await gate.take(pair[place], PEER, late=True)
+    assert await gate.exposed() == {MALLORY}
+
+
+async def test_only_the_first_conflict_is_evidence(gate: Gate, chain: Chain) -> None:
+    """Whoever is known can make any number of them, and so can everybody else once the secret is on chain."""
+    first, second, third = (envelope(chain.membership(MALLORY), text, epoch=NOW) for text in "abc")
+    await gate.take(first)
+    for each in (second, third):  # both were checked before either was recorded
+        assert await gate.gate.check(each, CLIENT)
+    assert [await gate.record(each) for each in (second, third)] == [Verdict.CONFLICT, Verdict.EXPOSED]
+
+
+async def test_a_conflict_exposes_without_a_proof_and_is_not_passed_on_then(gate: Gate, chain: Chain) -> None:
+    first, second = (envelope(chain.membership(MALLORY), text, epoch=NOW) for text in "ab")
+    await gate.take(first)
+    assert second.proof is not None
+    false = replace(second, proof=replace(second.proof, proof=bytes(128)))
+    assert not await gate.gate.check(false, CLIENT)
+    assert await gate.record(false) is Verdict.CONFLICT
     assert await gate.exposed() == {MALLORY}
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from tests.services.node.faults import Fuse, PowerCut
 from tests.services.node.membership import RATE, Registry, RlnNode, deploy_membership
 from tests.services.node.money_node import POLL, MoneyNode, NodeKeys, open_node, until
-from tests.services.node.world import World, new_key
+from tests.services.node.world import Deployed, World, deployed_chain, new_key
 
 from waypost.chain.membership import REVEAL_BLOCKS, MemberRecord, Membership, SlashCommitted, Slashed
 from waypost.node import exposures
@@ -28,6 +28,13 @@ FEE = 5 * RATE
 BURN = checksum(bytes(18) + b"\xde\xad")
 ETHER_PRICE = 10**15
 """Base units for one ETH at which no slash of these tests pays its gas."""
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[Deployed]:
+    """A chain of its own, since its time is moved."""
+    with deployed_chain() as chain:
+        yield chain
 
 
 @dataclass

@@ -215,7 +215,7 @@ def _rln(manifest: Manifest) -> settings.RlnSettings | None:
     """With epochs that last as long as the play, and roots that count in it."""
     entry = manifest.contracts["RlnMembership"]
     return settings.RlnSettings(
-        contract=entry.address, start_block=entry.block, epoch_seconds=240, root_seconds=100
+        contract=entry.address, start_block=entry.block, epoch_seconds=180, root_seconds=100
     )
 
 

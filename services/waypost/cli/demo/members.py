@@ -131,7 +131,7 @@ class Spammer:
     async def send(self, node: Node, number: int) -> str | None:
         """Publishes another message; the node's reason if it refuses."""
         message = Message(TOPIC, b"Buy now!", time.time_ns())
-        identifier = self.client.memberships.trees.identifier(self.record.network)
+        identifier = self.client.memberships.trees.identifier(self.record.network, self.record.epoch_seconds)
         inputs = number, signal_of(message), external_nullifier(self.epoch, identifier)
         proof = await self.client.prover.prove(self.member, *inputs)
         made = signal(self.member, *inputs)

@@ -51,7 +51,7 @@ def timing(window: int) -> tuple[int, int]:
     tolerance = int(NodeConfig.model_fields["clock_tolerance_seconds"].default)
     usual = RlnSettings.model_fields
     epoch = min(int(usual["epoch_seconds"].default), window // 10)
-    root = min(int(usual["root_seconds"].default), (window - epoch - tolerance) // 3)
+    root = min(int(usual["root_seconds"].default), (window - epoch - 2 * tolerance) // 3)
     if root < 1:
         raise InvalidConfig(
             f"Who leaves {CONTRACT} can be slashed for {window} s, which is too short for a node to do so:"

@@ -133,10 +133,10 @@ CREATE TABLE relayed ( -- what subscribers are given, in order of acceptance
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL, topic TEXT NOT NULL,
     timestamp_ns INTEGER NOT NULL, size INTEGER NOT NULL, accepted INTEGER NOT NULL,
     meta BLOB NOT NULL, payload BLOB NOT NULL,
-    proof TEXT, -- JSON as protocol.relay has it; NULL: paid for here, and not passed on
-    nodes_only INTEGER NOT NULL, -- 1: it breaks the rate, or subscribers were given it without its proof
-    UNIQUE (id, nodes_only)
+    proof TEXT, nullifier BLOB, -- JSON as protocol.relay has it; NULL: paid for here, and not passed on
+    nodes_only INTEGER NOT NULL -- 1: it exposes a member, or subscribers were given it without its proof
 ) STRICT;
+CREATE UNIQUE INDEX relayed_of_id ON relayed (id, topic, nullifier);
 CREATE INDEX relayed_of_topic ON relayed (topic, sequence, size) WHERE nodes_only = 0;
 CREATE INDEX relayed_proved ON relayed (sequence, size) WHERE proof IS NOT NULL;
 CREATE INDEX relayed_by_age ON relayed (accepted);

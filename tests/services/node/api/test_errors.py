@@ -32,9 +32,10 @@ OPERATORS_OWN = {
     errors.DataOfAnotherChain,
     errors.DataTooNew,
     errors.InternalError,
+    errors.PeerRefused,
     errors.PortInUse,
 }
-"""Errors of a node that does not run, or should not."""
+"""Errors that no request is answered with."""
 
 
 @pytest.mark.parametrize("error", leaves(errors.NodeError) + leaves(errors.ProtocolError))

@@ -18,13 +18,19 @@ from waypost.protocol.poseidon import R
 
 @pytest.fixture
 async def registry(world: World) -> Registry:
-    return await deploy_membership(world, period=2, window=2)
+    return await deploy_membership(world, period=2, window=4)
 
 
 @pytest.fixture
 async def home(deployed: Deployed, tmp_path: Path, registry: Registry) -> AsyncIterator[Served]:
-    rln = {"contract": registry.contract.address, "start_block": registry.start, "root_seconds": 1}
-    async with served(node_settings(deployed, tmp_path / "home", rln=rln)) as node:
+    rln = {
+        "contract": registry.contract.address,
+        "start_block": registry.start,
+        "root_seconds": 1,
+        "epoch_seconds": 1,
+    }
+    settings = node_settings(deployed, tmp_path / "home", rln=rln, clock_tolerance_seconds=0)
+    async with served(settings) as node:
         await answered(node, "GET", "/v1/rln")
         yield node
 
