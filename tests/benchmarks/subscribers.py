@@ -62,9 +62,7 @@ async def send_evenly(
 ) -> list[float]:
     """Sends at the ports in turn, over so many connections to each; returns when each request was due. Who
     counts from there counts also what a request waits for its connection."""
-    opened = [
-        (port, await asyncio.open_connection("127.0.0.1", port)) for _ in range(connections) for port in ports
-    ]
+    opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections) for port in ports]
     begin = time.perf_counter() + 0.1
     due = [begin + number / per_second for number in range(len(requests))]
 
@@ -74,5 +72,5 @@ async def send_evenly(
             await exchange(reader, writer, requests[number], b"HTTP/1.1 201 ")
         writer.close()
 
-    await asyncio.gather(*(client(first, *streams) for first, (_, streams) in enumerate(opened)))
+    await asyncio.gather(*(client(first, *streams) for first, streams in enumerate(opened)))
     return due
