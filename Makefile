@@ -75,7 +75,7 @@ demo: install ## Show the whole idea at work (ARGS="--json", "--keep", "--act st
 
 # Tests ----------------------------------------------------------------------------------------------------------------
 
-.PHONY: test test-contracts test-services test-forge soak mutate bench bench-rln ceremony
+.PHONY: test test-contracts test-services test-forge soak mutate bench ceremony
 test: install install-brownie ## Run every test: contracts on anvil, services, end to end
 	@scripts/run_tests.sh
 
@@ -94,11 +94,11 @@ mutate: install install-node ## Make small mistakes; tests must notice (ARGS="--
 test-forge: install-node ## Run the fast contract tests that kill mutants
 	@$(FORGE) test $(ARGS)
 
-bench: install ## Measure a node: receipt checks, paid and unpaid requests per second
-	@$(BIN)/python -m tests.benchmarks.throughput $(ARGS)
+BENCHMARKS := throughput rln relay
 
-bench-rln: install ## Measure RLN proofs: making, checking one, checking a batch, beside py_ecc
-	@$(BIN)/python -m tests.benchmarks.rln $(ARGS)
+bench: install ## Measure payment, RLN proofs and relaying (ARGS=--json, ONLY="relay")
+	@status=0; for each in $(or $(ONLY),$(BENCHMARKS)); do \
+	  $(BIN)/python -m tests.benchmarks.$$each $(ARGS) || status=1; done; exit $$status
 
 ceremony: install install-node ## Make RLN keys of one's own (ARGS="start|contribute|verify|export ...")
 	@$(BIN)/python -m scripts.ceremony $(ARGS)

@@ -1,14 +1,15 @@
-"""A load generator for POST /v1/messages. Requests are made and signed before the clock starts, then sent
-over kept-alive connections, one at a time on each."""
+"""A load generator, for POST /v1/messages above all. Requests are made and signed before the clock starts,
+then sent over kept-alive connections, one at a time on each."""
 
 import asyncio
 import base64
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from types import MappingProxyType
 
 from tests.services.node.api.served import Customer
 
@@ -51,14 +52,19 @@ def body(size: int) -> tuple[bytes, Message]:
 def request(customer: Customer, prices: PriceList, size: int, pay: Pay) -> bytes:
     """One request as it goes over the wire."""
     content, message = body(size)
+    return post("/v1/messages", content, pay(customer, prices.store_cost(message.size, RETENTION)))
+
+
+def post(path: str, content: bytes, more: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    """A request with `more` headers as it goes over the wire."""
     headers = {
         "Host": "127.0.0.1",
         "Content-Type": "application/json",
         "Content-Length": str(len(content)),
-        **pay(customer, prices.store_cost(message.size, RETENTION)),
+        **more,
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"POST /v1/messages HTTP/1.1\r\n{head}\r\n".encode() + content
+    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + content
 
 
 def requests(
@@ -95,9 +101,16 @@ async def _send(
 ) -> None:
     for sent in stream:
         begin = time.perf_counter()
-        writer.write(sent)
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        answer = await reader.readexactly(length)
+        await exchange(reader, writer, sent, expected)
         waits.append(time.perf_counter() - begin)
-        assert head.startswith(expected), (head, answer)
+
+
+async def exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytes, expected: bytes
+) -> None:
+    """Sends one request, and reads the answer, which must begin as expected."""
+    writer.write(sent)
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    answer = await reader.readexactly(length)
+    assert head.startswith(expected), (head, answer)

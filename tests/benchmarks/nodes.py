@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 from tests.services.node.api.served import GAS, Customer
@@ -59,28 +60,30 @@ class BenchNode:
 
 @contextlib.contextmanager
 def bench_node(
-    deployed: Deployed, folder: Path, prices: PriceSettings, customers: int
+    deployed: Deployed, folder: Path, prices: PriceSettings, customers: int = 0, **changes: Any
 ) -> Iterator[BenchNode]:
-    """Makes a node and runs it; its customers' channels are still to be opened."""
+    """Makes a node and runs it; its customers' channels are still to be opened. `changes` are to its
+    NodeConfig."""
     operator, manifest = new_key("operator"), deployed.manifest
-    config = NodeConfig(
-        rpc_url=deployed.url,
-        chain_id=manifest.chain_id,
-        channels=manifest.channels,
-        registry=manifest.registry,
-        token=manifest.token,
-        start_block=manifest.start_block,
-        operator=address_of(operator),
-        payee=address_of(operator),
-        endpoint="http://127.0.0.1:8400",
-        port=0,
-        admin_port=0,
-        prices=prices,
-        rate=RateSettings(requests_per_second=10**6, burst=10**6),
-        confirmations=0,
-        min_close_delay=2,
-        poll_seconds=1,
-    )
+    defaults: dict[str, Any] = {
+        "rpc_url": deployed.url,
+        "chain_id": manifest.chain_id,
+        "channels": manifest.channels,
+        "registry": manifest.registry,
+        "token": manifest.token,
+        "start_block": manifest.start_block,
+        "operator": address_of(operator),
+        "payee": address_of(operator),
+        "endpoint": "http://127.0.0.1:8400",
+        "port": 0,
+        "admin_port": 0,
+        "prices": prices,
+        "rate": RateSettings(requests_per_second=10**6, burst=10**6),
+        "confirmations": 0,
+        "min_close_delay": 2,
+        "poll_seconds": 1,
+    }
+    config = NodeConfig.model_validate({**defaults, **changes})
     keys = {"operator": operator, "node": new_key("node"), "gas": GAS}
     initialise(folder, config, keys, PASSWORD, scrypt_n=2)
     command = [sys.executable, "-m", "tests.benchmarks.nodes", str(folder)]
@@ -100,7 +103,7 @@ def main() -> None:
         print(listening.port, listening.admin_port, flush=True)
 
     pin(NODE_CORE)
-    logs.configure("warning")
+    logs.configure("error")  # peers fail while the others are still being set up
     run(load(Path(sys.argv[1]), PASSWORD), started)
 
 

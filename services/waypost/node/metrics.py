@@ -81,6 +81,7 @@ class Metrics:
         for name, count in (
             ("verified", proofs.verified),
             ("invalid", proofs.invalid),
+            ("batches", proofs.batches),
             ("waiting", len(proofs)),
         ):
             self._proofs.labels(name).set(count)

@@ -84,6 +84,8 @@ class Proofs:
         """Proofs that were looked at."""
         self.invalid = 0
         """Those of them that did not hold."""
+        self.batches = 0
+        """In which they were looked at."""
 
     def __len__(self) -> int:
         return self._count
@@ -193,6 +195,7 @@ class Proofs:
         except BaseException:
             _tell_of_end(batch)
             raise
+        self.batches += 1
         for each, holds in zip(batch, verdicts, strict=True):
             self.verified += 1
             if not holds:

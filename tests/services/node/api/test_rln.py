@@ -295,6 +295,7 @@ async def test_status_and_metrics_tell_of_proofs_and_slashes(limited: Served, re
     assert shown["verifyingKey"] == DEVELOPMENT_VERIFYING_KEY
     assert 'waypost_exposed_members{sum="won"} 1.0' in metrics
     assert 'waypost_proofs{sum="verified"} 2.0' in metrics
+    assert 'waypost_proofs{sum="batches"} 2.0' in metrics
 
 
 def _record(gate: RateGate, envelope: Envelope, connection: sqlite3.Connection) -> Verdict:
