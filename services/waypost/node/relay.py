@@ -17,6 +17,8 @@ from waypost.protocol.messages import Message
 from waypost.protocol.relay import Envelope
 
 NANOSECONDS = 10**9
+JOURNEY_SECONDS = 60
+"""From making a message to handing it over: its proof, loading a key for that, another try."""
 
 
 class Gate(Protocol):
@@ -32,7 +34,7 @@ class Gate(Protocol):
 @dataclass(frozen=True, slots=True)
 class RelayLimits:
     """Times in seconds. `late`: how much older than `clock_tolerance` allows a message may be that comes from
-    another node, so that a node that was down catches up."""
+    another node, so that a node that was down catches up; JOURNEY_SECONDS at least."""
 
     retention: int
     quota_bytes: int
@@ -155,7 +157,7 @@ class Relay:
             self._clock(),
             self._limits.clock_tolerance,
         )
-        earliest = now - tolerance - (self._limits.late if late else 0)
+        earliest = now - tolerance - max(JOURNEY_SECONDS, self._limits.late if late else 0)
         if not earliest <= made <= now + tolerance:
             raise ClockSkew(
                 f"The message was made at {made}; from {earliest} to {now + tolerance} is taken.",
