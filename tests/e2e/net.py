@@ -1,4 +1,4 @@
-"""Three nodes that really listen, on a chain with the real contracts, and people who use them with the SDK."""
+"""Three nodes that really listen, on a chain with the real contracts, and people with the SDK."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.services.node.world import Deployed, World
 
 from waypost.chain.embedded import FUNDED_KEYS
 from waypost.chain.membership import MemberRecord, Membership
+from waypost.chain.presets import LOCAL
 from waypost.cli.demo.processes import free_ports
 from waypost.cli.node.rln import timing
 from waypost.client import Account, Client
@@ -50,10 +52,8 @@ class Waypost:
         """Returns when it answers."""
         self._stop, self._started = asyncio.Event(), asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run())
-        await asyncio.wait([self._task, self._started], return_when=asyncio.FIRST_COMPLETED)
-        if self._task.done():
-            await self._task
-        self.running = self._started.result()
+        self._task.add_done_callback(self._give_up)
+        self.running = await self._started
 
     async def stop(self) -> None:
         """Returns when its port is free."""
@@ -67,6 +67,10 @@ class Waypost:
             await until(lambda: node.node.rln is not None and node.node.rln.sync.ready)
             self._started.set_result(node)
             await self._stop.wait()
+
+    def _give_up(self, task: asyncio.Task[None]) -> None:
+        if not self._started.done():
+            self._started.set_exception(task.exception() or RuntimeError("the node ended"))
 
     async def exposed(self) -> int:
         """How many members' secrets it has found."""
@@ -129,7 +133,7 @@ class Net:
         record = await client.orders.join(quote)
         for each in self.nodes:
             other = await client.nodes.get(each.operator)
-            await until(lambda other=other: client.memberships.trees.has(record, other))  # type: ignore[misc]
+            await until(partial(client.memberships.trees.has, record, other))
 
     def home(self) -> Path:
         """A new folder."""
@@ -179,7 +183,7 @@ async def hear(ears: Sequence[Ear], *texts: str) -> None:
 async def open_net(deployed: Deployed, folder: Path) -> AsyncIterator[Net]:
     """Runs the nodes until the block is left."""
     contract = deployed.manifest.contracts["RlnMembership"]
-    epoch, root = timing(int(deployed.manifest.contracts["RlnMembership"].constructor_arguments[3]))
+    epoch, root = timing(LOCAL.member_window)
     rln = {
         "contract": contract.address,
         "start_block": contract.block,
@@ -197,7 +201,6 @@ async def open_net(deployed: Deployed, folder: Path) -> AsyncIterator[Net]:
             settings = settings.model_copy(update={"gas_key": SecretBytes(FUNDED_KEYS[1 + number])})
             await register(world, settings)
             nodes.append(Waypost(settings))
-        for node in nodes:
-            stack.push_async_callback(node.stop)
-            await node.start()
+            stack.push_async_callback(nodes[-1].stop)
+        await asyncio.gather(prover.start(), *(node.start() for node in nodes))
         yield Net(world, tuple(nodes), prover, folder)
