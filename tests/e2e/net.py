@@ -197,7 +197,7 @@ async def open_net(deployed: Deployed, folder: Path) -> AsyncIterator[Net]:
         nodes = []
         for number, port in enumerate(free_ports(3)):
             place = folder / f"node-{number}-{os.getpid()}"
-            settings = relay_settings(deployed, place, port, rln=rln, poll_seconds=0.1)
+            settings = relay_settings(deployed, place, port, rln=rln, poll_seconds=0.25)
             settings = settings.model_copy(update={"gas_key": SecretBytes(FUNDED_KEYS[1 + number])})
             await register(world, settings)
             nodes.append(Waypost(settings))

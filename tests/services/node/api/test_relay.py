@@ -142,6 +142,13 @@ async def test_who_breaks_its_rate_is_refused_and_no_subscriber_sees_it(open_nod
         assert await there.messages(2) == [as_delivered(one), as_delivered(last)]
 
 
+async def test_a_clock_may_be_a_minute_behind_and_the_proof_take_a_while(open_node: Listening) -> None:
+    made = published("late", timestamp=str(time.time_ns() - 90 * 10**9))
+    async with open_node.subscribed([TOPIC]) as there:
+        await publish(open_node, made)
+        assert await there.messages(1) == [as_delivered(made)]
+
+
 async def test_storing_with_a_proof_relays_it_with_the_proof(open_node: Listening) -> None:
     node, proved = open_node, proof()
     async with node.subscribed([TOPIC]) as there:
