@@ -16,8 +16,13 @@ def test_by_hand(tmp_path: Path) -> None:
         ("node init", f"node init --port {node_port}"),
         ("waypost node run &", f"waypost node run &\nuntil_ok curl -fs http://127.0.0.1:{node_port}/readyz"),
     )
-    output = run(script, tmp_path, {"WAYPOST_RPC_URL": f"http://127.0.0.1:{chain_port}"})
+    environment = {
+        "WAYPOST_RPC_URL": f"http://127.0.0.1:{chain_port}",
+        "WAYPOST_RLN_KEYS": str(ROOT / "build" / "keys"),  # making the development key takes a while
+    }
+    output = run(script, tmp_path, environment)
     assert "hello, me" in output
+    assert "hello, all" in output
     assert "Claimed so far: 0.101 DUSD." in output
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from waypost.cli.node.collecting import collect
 from waypost.cli.nouns import examples, noun
 from waypost.cli.options import (
     DEFAULT_HOME,
@@ -30,6 +31,7 @@ from waypost.client.orders import LeaveStep, Leaving
 from waypost.protocol.fields import parse_address
 
 app = noun("Memberships: the right to send so many messages in every epoch, with a stake behind it.")
+app.command()(collect)
 
 POLL_SECONDS = 1.0
 

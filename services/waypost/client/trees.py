@@ -28,6 +28,8 @@ from waypost.protocol.rln import Membership, application, hash_to_field
 
 CLOCK_SECONDS = 60
 """How far from our clock a node's may be: signals for another epoch than the nodes' are not made."""
+DATE_SECONDS = 2
+"""So much may a node's Date header be behind its clock: it has whole seconds, and is made once a second."""
 COMPARE_ATTEMPTS = 4
 COMPARE_PAUSE_SECONDS = 1.0
 """Nodes hear of a block at different times."""
@@ -174,7 +176,7 @@ class Trees:
         except (KeyError, ValueError, TypeError):
             return  # a proxy may leave it out; the node will refuse another epoch
         ahead = round(self._context.clock() - theirs)
-        if abs(ahead) > CLOCK_SECONDS:
+        if not -CLOCK_SECONDS <= ahead <= CLOCK_SECONDS + DATE_SECONDS:
             way = "ahead of" if ahead > 0 else "behind"
             raise ClockDiffers(
                 f"This machine's clock is {abs(ahead)} s {way} that of {node.client.endpoint}.",

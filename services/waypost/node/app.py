@@ -193,7 +193,7 @@ async def open_node(
         rln = None
         if settings.rln is not None:
             rln = await open_rln(connection, db, settings, settings.rln, outbox, clock)
-        relay = _relay(db, settings, rln, clock)
+        relay = _relay(db, settings, rln, clock, metrics)
         node = Node(
             settings=settings,
             clock=clock,
@@ -254,7 +254,9 @@ async def _check_contracts(connection: Connection, channels: Channels, settings:
             raise WrongContract(f"There is no contract at the {name}'s address {address}.", address=address)
 
 
-def _relay(db: Database, settings: NodeSettings, rln: Rln | None, clock: Callable[[], int]) -> Relay:
+def _relay(
+    db: Database, settings: NodeSettings, rln: Rln | None, clock: Callable[[], int], metrics: Metrics
+) -> Relay:
     wanted = settings.relay
     limits = RelayLimits(
         retention=wanted.retention_seconds,
@@ -263,7 +265,7 @@ def _relay(db: Database, settings: NodeSettings, rln: Rln | None, clock: Callabl
         late=0 if rln is None else rln.settings.root_seconds,
     )
     subscriptions = Subscriptions(wanted.max_subscribers, wanted.max_subscriptions_per_address)
-    return Relay(db, None if rln is None else rln.gate, limits, subscriptions, clock)
+    return Relay(db, None if rln is None else rln.gate, limits, subscriptions, clock, metrics)
 
 
 def _store_limits(settings: NodeSettings) -> StoreLimits:

@@ -91,7 +91,8 @@ class Exits:
             at = await self._membership.withdrawable_at(record)
         except TransactionReverted:  # the chain is ahead of the book, or was before a reorg
             return await self._result(Status.EXITED, record)
-        if self._submissions.now() < at:
+        head = await self._membership.connection.head()
+        if max(self._submissions.now(), head.timestamp) < at:  # as the next block will see it
             sent = await self._latest(EXIT, record)
             return ExitResult(ExitState.EXITED, None if sent is None else sent.hash, at)
         async with self._submissions.lock:

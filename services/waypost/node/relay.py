@@ -10,6 +10,7 @@ from typing import Protocol
 from waypost.errors import ClockSkew, MemberExposed, RateExceeded, RlnUnavailable
 from waypost.node import relay_log
 from waypost.node.backends.sqlite import Database
+from waypost.node.metrics import Metrics
 from waypost.node.rate_gate import Verdict
 from waypost.node.relay_log import Batch, Known
 from waypost.node.subscriptions import PROVED, Subscriptions
@@ -17,6 +18,8 @@ from waypost.protocol.messages import Message
 from waypost.protocol.relay import Envelope
 
 NANOSECONDS = 10**9
+JOURNEY_SECONDS = 60
+"""From making a message to handing it over: its proof, loading a key for that, another try."""
 
 
 class Gate(Protocol):
@@ -32,7 +35,7 @@ class Gate(Protocol):
 @dataclass(frozen=True, slots=True)
 class RelayLimits:
     """Times in seconds. `late`: how much older than `clock_tolerance` allows a message may be that comes from
-    another node, so that a node that was down catches up."""
+    another node, so that a node that was down catches up; JOURNEY_SECONDS at least."""
 
     retention: int
     quota_bytes: int
@@ -60,11 +63,13 @@ class Relay:
         limits: RelayLimits,
         subscriptions: Subscriptions,
         clock: Callable[[], int],
+        metrics: Metrics,
     ) -> None:
         self._db = db
         self._gate = gate
         self._limits = limits
         self._clock = clock
+        self._metrics = metrics
         self._reads: dict[tuple[int, tuple[str, ...] | None], asyncio.Task[Batch]] = {}
         self.subscriptions = subscriptions
 
@@ -85,7 +90,7 @@ class Relay:
         relayed, verdict = await self._db.write(
             lambda connection: self._put_proved(connection, envelope, holds)
         )
-        self.announce(envelope, relayed)
+        self.announce(envelope, relayed, "node" if late else "member")
         if verdict is Verdict.CONFLICT:
             raise RateExceeded(id="0x" + message.id.hex())
         if verdict is Verdict.EXPOSED:
@@ -102,9 +107,10 @@ class Relay:
         relay_log.append(connection, Envelope(message), now, self._limits.quota_bytes)
         return Relayed(message.id, message.size, now, duplicate=False)
 
-    def announce(self, envelope: Envelope, relayed: Relayed) -> None:
+    def announce(self, envelope: Envelope, relayed: Relayed, origin: str = "paid") -> None:
         """Wakes who waits for it, once it is on disk."""
         if not relayed.duplicate:
+            self._metrics.relayed(origin)
             self._reads.clear()  # what was begun before does not see it
             self.subscriptions.wake(envelope.message.topic)
             if envelope.proof is not None:
@@ -162,7 +168,7 @@ class Relay:
             self._clock(),
             self._limits.clock_tolerance,
         )
-        earliest = now - tolerance - (self._limits.late if late else 0)
+        earliest = now - tolerance - max(JOURNEY_SECONDS, self._limits.late if late else 0)
         latest = now + tolerance * (2 if late else 1)  # the other node's clock may be ahead of ours, too
         if not earliest <= made <= latest:
             raise ClockSkew(

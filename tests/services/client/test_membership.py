@@ -347,8 +347,9 @@ async def test_a_clock_that_is_far_from_the_nodes_makes_no_signal(
             node.date = time.time() + offset
             with pytest.raises(ClockDiffers, match=words):
                 await client.memberships.trees.path(record, [found])
-        node.date = time.time() + 30
-        await client.memberships.trees.path(record, [found])
+        for offset in (-61, 30, 60):  # a header's seconds are whole, and may be one old
+            node.date = time.time() + offset
+            await client.memberships.trees.path(record, [found])
 
 
 async def test_a_chain_without_the_contract_is_named(tmp_path: Path) -> None:

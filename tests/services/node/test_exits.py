@@ -42,6 +42,22 @@ async def hasty(world: World) -> Registry:
     return await deploy_membership(world, period=2, window=1)
 
 
+async def test_the_chains_time_says_when_the_stake_is_free(hasty: Registry, keys: NodeKeys) -> None:
+    world, anna = hasty.world, await person(hasty, keys)
+    exit_ = anna.exit()
+    signature = exit_.sign(hasty.contract.domain(), anna.key)
+    async with home_node(hasty, keys) as node, node.running():
+        await node.register(anna)
+        await idle(node)
+        node.money.clock.shift = -1000  # it is behind
+
+        async def is_withdrawn() -> bool:
+            await world.mine()
+            return (await node.exits.leave(exit_, signature)).state is ExitState.WITHDRAWN
+
+        await until(is_withdrawn)
+
+
 async def test_a_member_without_ether_leaves_with_its_stake(hasty: Registry, keys: NodeKeys) -> None:
     world, anna = hasty.world, await person(hasty, keys)
     exit_ = anna.exit()

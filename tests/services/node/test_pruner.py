@@ -12,6 +12,7 @@ from waypost.node.answers import KEPT, Idempotency
 from waypost.node.backends.sqlite import Database
 from waypost.node.ledger import Charge, Ledger
 from waypost.node.messages import MessageStore
+from waypost.node.metrics import Metrics
 from waypost.node.pruner import Pruner
 from waypost.node.relay import Relay, RelayLimits
 from waypost.node.sessions import Sessions
@@ -36,7 +37,7 @@ async def test_every_kind_is_pruned(
     await blocks.mine(opened("alice", 100))
     await Sender(db, store, clock).put_new(topic=INBOX)
     limits = RelayLimits(retention=60, quota_bytes=10**6, clock_tolerance=60)
-    relay = Relay(db, None, limits, Subscriptions(1, 1), clock)
+    relay = Relay(db, None, limits, Subscriptions(1, 1), clock, Metrics())
     message = Message(INBOX, b"relayed", clock.now * 10**9)
     await db.write(lambda connection: relay.put(connection, message))
     await sessions.open(ALICE, *asked(clock), clock.now)

@@ -23,7 +23,7 @@ SHOWN = 20
 
 
 @examples(
-    "waypost node collect --dry-run", "waypost node collect --yes", "waypost node collect --expire --yes"
+    "waypost node collect --dry-run", "waypost node collect --yes", "waypost rln collect --expire --yes"
 )
 def collect(
     expire: Annotated[

@@ -91,6 +91,17 @@ async def test_each_subscriber_of_the_topic_gets_each_message_once_in_order(node
         assert await third.messages(1) == [as_delivered(last)]
 
 
+async def test_what_is_relayed_is_counted_by_its_origin(open_node: Listening) -> None:
+    node = open_node
+    for body in (published("paid"), published("proved", rateProof=proof())):
+        await publish(node, body)
+        await publish(node, body, 200)
+    async with node.admin() as admin:
+        metrics = (await admin.get("/metrics")).text
+    assert 'waypost_relayed_total{origin="paid"} 1.0' in metrics
+    assert 'waypost_relayed_total{origin="member"} 1.0' in metrics
+
+
 async def test_a_duplicate_is_said_and_not_given_again(node: Listening) -> None:
     async with node.subscribed([TOPIC]) as there:
         body, other = published(), published("other")
@@ -140,6 +151,13 @@ async def test_who_breaks_its_rate_is_refused_and_no_subscriber_sees_it(open_nod
             refused(await node.http.post("/v1/relay", json=other), 429, "rate_exceeded")
         await publish(node, last)
         assert await there.messages(2) == [as_delivered(one), as_delivered(last)]
+
+
+async def test_a_clock_may_be_a_minute_behind_and_the_proof_take_a_while(open_node: Listening) -> None:
+    made = published("late", timestamp=str(time.time_ns() - 90 * 10**9))
+    async with open_node.subscribed([TOPIC]) as there:
+        await publish(open_node, made)
+        assert await there.messages(1) == [as_delivered(made)]
 
 
 async def test_storing_with_a_proof_relays_it_with_the_proof(open_node: Listening) -> None:
