@@ -180,4 +180,6 @@ class Relay:
 
 
 def _again(message: Message, known: Known) -> Relayed:
+    if not known.given:  # it is there as evidence
+        raise RateExceeded(id="0x" + message.id.hex())
     return Relayed(message.id, known.size, known.accepted, duplicate=True)

@@ -26,10 +26,11 @@ _BYTES, _DROPPED = "relay_bytes", "relay_dropped"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A message that is there: its size in bytes, and when it was accepted."""
+    """A message that is there: its size in bytes, when it was accepted, and whether subscribers are given it."""
 
     size: int
     accepted: int
+    given: bool
 
 
 @dataclass(frozen=True, slots=True)
