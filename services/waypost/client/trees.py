@@ -28,8 +28,8 @@ from waypost.protocol.rln import Membership, application, hash_to_field
 
 CLOCK_SECONDS = 60
 """How far from our clock a node's may be: signals for another epoch than the nodes' are not made."""
-DATE_SECONDS = 2
-"""So much may a node's Date header be behind its clock: it has whole seconds, and is made once a second."""
+DATE_SECONDS = 3
+"""So much may a Date header be behind its node: it has whole seconds, and servers keep it for a while."""
 COMPARE_ATTEMPTS = 4
 COMPARE_PAUSE_SECONDS = 1.0
 """Nodes hear of a block at different times."""
@@ -58,8 +58,9 @@ class Trees:
     async def describe(self, node: Node) -> TreeAnswer:
         """The node's tree, checked to be that of the manifest's contract. Raises NodeDisagrees, ClockDiffers,
         and what `NodeClient.call` raises."""
+        asked = self._context.clock()
         response = await node.client.call("GET", "/v1/rln")
-        self._check_clock(node, response)
+        self._check_clock(node, response, asked)
         answer = answers.parse(TreeAnswer, response.body)
         contract = self._context.deployment.require_membership().address
         identifier = hash_to_field(self.identifier(answer.network, answer.epoch_seconds))
@@ -120,6 +121,7 @@ class Trees:
         return [node for node in found if Services.RELAY in Services(node.registered.services)] or found
 
     async def _ask(self, node: Node, record: MembershipRecord) -> Path:
+        asked = self._context.clock()
         try:
             response = await node.client.call("GET", f"/v1/rln/members/{record.id_commitment}")
         except NodeRefused as error:
@@ -129,7 +131,7 @@ class Trees:
                     operator=node.operator,
                 ) from None
             raise
-        self._check_clock(node, response)
+        self._check_clock(node, response, asked)
         answer = answers.parse(PathAnswer, response.body)
         try:
             check_path(record.id_commitment, record.rate, answer.index, answer.path, answer.root)
@@ -170,18 +172,19 @@ class Trees:
                     operators=[by.operator, node.operator],
                 )
 
-    def _check_clock(self, node: Node, response: Response) -> None:
+    def _check_clock(self, node: Node, response: Response, asked: float) -> None:
+        """Against the Date that the node put on its answer at some time since `asked`."""
         try:
             theirs = parsedate_to_datetime(response.headers["date"]).timestamp()
         except (KeyError, ValueError, TypeError):
             return  # a proxy may leave it out; the node will refuse another epoch
-        ahead = round(self._context.clock() - theirs)
-        if not -CLOCK_SECONDS <= ahead <= CLOCK_SECONDS + DATE_SECONDS:
-            way = "ahead of" if ahead > 0 else "behind"
+        ahead, behind = asked - theirs - DATE_SECONDS, theirs - self._context.clock()
+        if (most := max(ahead, behind)) > CLOCK_SECONDS:
+            way = "ahead of" if ahead > behind else "behind"
             raise ClockDiffers(
-                f"This machine's clock is {abs(ahead)} s {way} that of {node.client.endpoint}.",
+                f"This machine's clock is {round(most)} s {way} that of {node.client.endpoint}.",
                 operator=node.operator,
-                seconds=ahead,
+                seconds=round(ahead if ahead > behind else -behind),
             )
 
 
