@@ -26,7 +26,7 @@ _BYTES, _DROPPED = "relay_bytes", "relay_dropped"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A message that is there: its size in bytes, when it was accepted, and whether subscribers are given it."""
+    """A message that is there: its size in bytes, when it was accepted, whether subscribers are given it."""
 
     size: int
     accepted: int
@@ -64,10 +64,12 @@ def find(connection: sqlite3.Connection, envelope: Envelope) -> Known | None:
     message, proof = envelope.message, envelope.proof
     which, values = ("nodes_only = 0", []) if proof is None else ("nullifier = ?", [_word(proof.nullifier)])
     row = connection.execute(
-        f"SELECT size, accepted FROM relayed WHERE id = ? AND topic = ? AND {which}",
+        "SELECT size, accepted, EXISTS (SELECT 1 FROM relayed AS other WHERE other.id = relayed.id"
+        " AND other.topic = relayed.topic AND other.nodes_only = 0) AS given"
+        f" FROM relayed WHERE id = ? AND topic = ? AND {which}",
         (message.id, message.topic, *values),
     ).fetchone()
-    return None if row is None else Known(row["size"], row["accepted"])
+    return None if row is None else Known(row["size"], row["accepted"], bool(row["given"]))
 
 
 def append(
