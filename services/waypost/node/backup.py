@@ -16,7 +16,7 @@ from typing import IO, Any
 from waypost import __version__, files
 from waypost.errors import InvalidBackup, InvalidConfig
 from waypost.node import settings
-from waypost.node.backends.schema import prepare
+from waypost.node.backends.schema import prepare, renew_store
 from waypost.node.backends.sqlite import FILE as BOOKS
 from waypost.node.settings import CONFIG_FILE, KEY_FILES_FOLDER, KEYS_FOLDER, TOKEN_FILE, NodeConfig
 
@@ -74,7 +74,7 @@ def restore(source: Path, data_dir: Path) -> dict[str, Any]:
     work = Path(tempfile.mkdtemp(dir=data_dir.parent, prefix=".waypost-restore."))
     try:
         manifest = _unpack(source, work)
-        _check_books(work)
+        _adopt_books(work)
         if data_dir.exists():
             data_dir.rmdir()
         work.rename(data_dir)
@@ -185,7 +185,8 @@ def _new(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
-def _check_books(folder: Path) -> None:
+def _adopt_books(folder: Path) -> None:
+    """Checks them. What came after the backup is gone, so cursors of before must not count."""
     config = settings.read_config(folder)
     if not (folder / BOOKS).exists():
         return
@@ -193,6 +194,8 @@ def _check_books(folder: Path) -> None:
     connection.row_factory = sqlite3.Row
     try:
         prepare(connection, folder / BOOKS, config.identity)
+        with connection:
+            renew_store(connection)
     except sqlite3.DatabaseError as error:
         raise InvalidBackup(f"The books are damaged: {error}") from error
     finally:

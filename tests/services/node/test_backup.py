@@ -15,8 +15,16 @@ import pytest
 from tests.services.node.money_node import NodeKeys, assert_books_agree, open_node
 from tests.services.node.world import PRICE, World
 
-from waypost.errors import DataOfAnotherChain, DataTooNew, InvalidBackup, InvalidConfig, WaypostError
+from waypost.errors import (
+    DataOfAnotherChain,
+    DataTooNew,
+    InvalidBackup,
+    InvalidConfig,
+    InvalidCursor,
+    WaypostError,
+)
 from waypost.node import backup, settings
+from waypost.node.cursors import Cursors
 from waypost.node.settings import NodeConfig
 
 PASSWORD = "of keys that hold nothing"
@@ -48,6 +56,7 @@ async def test_a_running_node_is_copied_and_goes_on_elsewhere(
     async with open_node(world, keys) as node, node.running(claiming=False):
         await node.open(client.request())
         await node.pay(client, 700_000)
+        cursor = await node.db.read(lambda connection: Cursors(connection).encode(0))
         manifest = backup.create(folder, tmp_path / "copy")
         # What happens now is in no backup: the chain and the clients know it.
         await node.open(other.request())
@@ -58,6 +67,8 @@ async def test_a_running_node_is_copied_and_goes_on_elsewhere(
     assert settings_and_keys(restored.folder) == settings_and_keys(folder)
     async with open_node(world, restored) as node, node.running():
         await node.catch_up()
+        with pytest.raises(InvalidCursor):  # of a store whose numbers will be given out again
+            await node.db.read(lambda connection: Cursors(connection).decode(cursor))
         assert (await node.books(client)).paid == 700_000
         await node.pay(client, 1_500_000)  # its next receipt is a total: nothing of it is lost
         await node.pay(other, PRICE)

@@ -227,6 +227,11 @@ def write_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
+def renew_store(connection: sqlite3.Connection) -> None:
+    """Makes another store of it, for sequence numbers will be given out again that cursors know."""
+    write_meta(connection, "store", secrets.token_hex(8))
+
+
 def _version(connection: sqlite3.Connection, path: Path) -> int:
     """0 for an empty file."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
