@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from tests.services.node.faults import Fuse, PowerCut
 from tests.services.node.home_node import FEE, STAKE, HomeNode, Person, home_node, person
 from tests.services.node.membership import RATE, Registry, deploy_membership
 from tests.services.node.money_node import NodeKeys, until
-from tests.services.node.world import World, new_key
+from tests.services.node.world import Deployed, World, deployed_chain, new_key
 
 from waypost.chain.blocks import TransactionReceipt
 from waypost.chain.fee_streams import Tariff
@@ -29,6 +29,13 @@ from waypost.node.exits import ExitState
 from waypost.node.transactions import State
 
 BURN: Any = "0x000000000000000000000000000000000000dEaD"
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[Deployed]:
+    """A chain of its own, on which time is what clocks say: others' tests move that of theirs."""
+    with deployed_chain() as chain:
+        yield chain
 
 
 @pytest.fixture

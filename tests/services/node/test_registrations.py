@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from tests.services.node.faults import Fuse, PowerCut
 from tests.services.node.home_node import FEE, STAKE, HomeNode, Person, home_node, person
 from tests.services.node.membership import RATE, Registry, deploy_membership
 from tests.services.node.money_node import Clock, NodeKeys, price_list, until
-from tests.services.node.world import ETHER, World, new_key
+from tests.services.node.world import ETHER, Deployed, World, deployed_chain, new_key
 
 from waypost.chain.transactions import Sender
 from waypost.errors import (
@@ -32,6 +32,13 @@ from waypost.protocol.memberships import parse_authorization
 from waypost.protocol.poseidon import R
 
 COST = RATE * (STAKE + 2 * FEE)
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[Deployed]:
+    """A chain of its own, on which time is what clocks say: others' tests move that of theirs."""
+    with deployed_chain() as chain:
+        yield chain
 
 
 @pytest.fixture
