@@ -79,7 +79,9 @@ async def proved_messages(
     tree.set(registry.leaves)
     member = Membership(secret, count, record.index, tree.path(record.index))
     epoch = int(time.time()) // epoch_seconds
-    external = external_nullifier(epoch, application(chain_id, registry.contract.address, network))
+    external = external_nullifier(
+        epoch, application(chain_id, registry.contract.address, network, epoch_seconds)
+    )
     forger, envelopes = Forger(), []
     for number in range(count):
         sent = message(topic, size)
