@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
+# Set in many images; here hundreds of processes start, and each would compile the same hundred thousand lines.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BROWNIE := scripts/brownie.sh
