@@ -122,7 +122,7 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def _keep_for_good() -> None:
-    """What is there when a node has started, stays: looking through it for cycles took a quarter of its time."""
+    """What is there after starting stays: to look through it for cycles took a quarter of a node's time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(NEW_OBJECTS)
