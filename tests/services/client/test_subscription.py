@@ -326,6 +326,34 @@ async def test_a_node_that_delivers_one_message_twice_for_money_is_distrusted(
         assert "messages that cost" in channel.books.stopped
 
 
+async def test_a_node_that_delivers_again_after_a_break_for_money_is_distrusted(
+    world: World, client: Client
+) -> None:
+    async with AsyncExitStack() as stack:
+        node = await paid(world, client, stack)
+        (channel,) = client.channels.all()
+        async with await listen(client, node, cursor="0") as subscription:
+            await node.publish(*messages(3))
+            await take(subscription, 3)
+            deliver = node._deliver
+            node._deliver = lambda socket, first: deliver(socket, {**first, "cursor": "0"})  # type: ignore[method-assign]
+            node.sockets[-1].transport.abort()
+            with pytest.raises(NodeDisagrees, match="for messages that cost 0"):
+                await take(subscription, 1)
+        assert len(node.sockets) == 2
+        assert "for messages that cost 0" in channel.books.stopped
+
+
+async def test_each_node_is_paid_for_the_messages_that_it_delivers(world: World, client: Client) -> None:
+    async with AsyncExitStack() as stack:
+        both = [await paid(world, client, stack) for _ in range(2)]
+        async with await listen(client, *both, cursor="0") as subscription:
+            for node, last in zip(both, (b"of one", b"of the other"), strict=True):
+                await node.publish(*messages(3), Envelope(Message(TOPIC, last, 5)))
+            await take(subscription, 5)  # the last ones come after what both have
+        assert [channel.books.stopped for channel in client.channels.all()] == ["", ""]
+
+
 async def test_a_batch_beyond_the_price_is_not_paid(world: World, client: Client) -> None:
     async with AsyncExitStack() as stack:
         node = await paid(world, client, stack)
