@@ -25,6 +25,8 @@ POLLS = 15
 
 FAILING = 8
 """After so many failures in a row, some minutes, another node gets the place."""
+REST_SECONDS = 3600.0
+"""And keeps it for so long, or the two would take turns at each look at the registry."""
 STRANGER_SECONDS = 5.0
 """A greeting by an unknown node has the registry read again, but not more often than this."""
 
@@ -49,6 +51,7 @@ class Peers:
         self._domain = node_domain(settings.chain_id, settings.registry)
         self._known: dict[ChecksumAddress, RegisteredNode] = {}
         self._links: dict[ChecksumAddress, tuple[PeerLink, asyncio.Task[None]]] = {}
+        self._failed_at: dict[ChecksumAddress, float] = {}
         self._local = is_loopback(urlsplit(settings.endpoint).hostname or "")
         self._stranger, self._refreshed_at = Signal(), 0.0
         self._refreshing = Loop("peers", self._refresh, POLLS * settings.poll_seconds, self._stranger)
@@ -108,8 +111,12 @@ class Peers:
                 self._links[operator] = link, asyncio.create_task(link.run(), name=f"peer-{operator}")
 
     def _is_failing(self, node: RegisteredNode) -> bool:
-        link = self._links.get(node.operator)
-        return link is not None and link[0].faults.count >= FAILING
+        operator, now = node.operator, time.monotonic()
+        if (link := self._links.get(operator)) is not None:
+            self._failed_at.pop(operator, None)
+            if link[0].faults.count >= FAILING:
+                self._failed_at[operator] = now
+        return now < self._failed_at.get(operator, -REST_SECONDS) + REST_SECONDS
 
     def _greet(self, peer: ChecksumAddress) -> tuple[Greeting, Signature]:
         greeting = greeting_for(self._settings.operator, peer, self._clock())
