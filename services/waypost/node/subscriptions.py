@@ -13,11 +13,13 @@ WAITING = 256
 """Connections that have not said yet what they want; one more ends the oldest."""
 CONNECTIONS_OF_A_NODE = 2
 """So that one that lost its connection need not wait until that is noticed."""
+CONNECTIONS_OF_A_PAYER = 8
+"""Of one channel: some devices, each with its mailbox and a room or two."""
 
 
 class Subscriptions:
-    """At most `capacity` subscribers, and `per_source` of one address; nodes of the registry have places of
-    their own, which no stranger can take."""
+    """At most `capacity` subscribers, and of them `per_source` of one address, or a few of one channel where
+    delivery has a price; nodes of the registry have places of their own, which no stranger can take."""
 
     def __init__(self, capacity: int, per_source: int) -> None:
         self._capacity, self._per_source = capacity, per_source
@@ -46,11 +48,13 @@ class Subscriptions:
             raise RequestTimeout(f"The first frame did not come within {seconds:g} s.") from None
 
     @contextlib.contextmanager
-    def seat(self, source: str) -> Iterator[None]:
-        """A place for one subscriber. Raises NodeNotReady or RateLimited when there is none."""
+    def seat(self, source: str, payer: str | None) -> Iterator[None]:
+        """A place for one subscriber, which counts for its channel where it pays, else for its address.
+        Raises NodeNotReady or RateLimited when there is none."""
         if self._subscribers.total() >= self._capacity:
             raise NodeNotReady("The node has no place for another subscriber.", retryAfter=60)
-        with _counted(self._subscribers, source, self._per_source):
+        key, most = (source, self._per_source) if payer is None else (payer, CONNECTIONS_OF_A_PAYER)
+        with _counted(self._subscribers, key, most):
             yield
 
     @contextlib.contextmanager

@@ -123,12 +123,11 @@ class Subscriber:
         for topic in topics:
             parse_topic(topic)
         self._session = asked.session
-        with places.seat(self._source):
+        with places.seat(self._source, await self._payer(topics)):
             await self._deliver(topics, asked.cursor)
 
     async def _deliver(self, topics: tuple[str, ...] | None, cursor: str | None) -> None:
         relay, live = self._node.relay, False
-        await self._payer(topics)
         place = await relay.place(cursor)
         with relay.subscriptions.listen(topics or (PROVED,)) as news:
             while True:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.services.node.api.served import PRICES, TOPIC, message, node_settings, refused
-from tests.services.node.relaying import Listening, OpenGate, listening
+from tests.services.node.relaying import Listening, OpenGate, Subscription, listening
 from tests.services.node.world import Deployed, World
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -441,6 +442,32 @@ async def test_delivery_at_a_price_needs_a_session(deployed: Deployed, tmp_path:
     async with listening(node_settings(deployed, tmp_path)) as node, node.socket() as there:
         await there.send({"topics": [TOPIC]})
         assert (await there.closed())[1] == 4401
+
+
+async def test_places_at_a_price_are_counted_by_who_pays(
+    deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions, "CONNECTIONS_OF_A_PAYER", 2)
+    few = RelaySettings(max_subscribers=3, max_subscriptions_per_address=1)
+    settings = node_settings(deployed, tmp_path, relay=few, trusted_proxy=True)
+    async with listening(settings) as node, contextlib.AsyncExitStack() as stack:
+        one, other = [
+            (await node.session(customer))["Authorization"].removeprefix("Bearer ")
+            for customer in await node.open(2)
+        ]
+
+        async def subscribe(number: int, session: str) -> Subscription:
+            come_from = {"X-Forwarded-For": f"192.0.2.{number}"}
+            there = await stack.enter_async_context(node.socket(additional_headers=come_from))
+            await there.send({"topics": [TOPIC], "session": session})
+            return there
+
+        for number in (1, 2):
+            await (await subscribe(number, one)).next("live")
+        assert (await (await subscribe(3, one)).closed())[1] == 4429
+        await (await subscribe(1, other)).next("live")  # from an address that somebody else is at
+        assert (await (await subscribe(4, "unknown")).closed())[1] == 4401  # before it is told how full it is
+        assert (await (await subscribe(4, other)).closed())[1] == 4503
 
 
 # ---- Other nodes ----
