@@ -28,6 +28,7 @@ from waypost.errors import (
     WaypostError,
 )
 from waypost.node.backends.sqlite import Database
+from waypost.node.limits import TokenBuckets
 from waypost.node.loops import Faults, backoff, until_one_ends
 from waypost.node.relay import Relay
 from waypost.protocol.fields import Fields
@@ -44,6 +45,12 @@ PATIENCE_SECONDS = 10.0
 """How long messages are tried again whose root this node has not read yet, all of a window together."""
 SAVE_SECONDS = 1.0
 """How often a place is kept at which there was no message."""
+RESOLVE_SECONDS = 10.0
+"""How long it may take to find out where a name leads: its owner may have it answered slowly, or never."""
+TOKENS_PER_SECOND, TOKENS_AT_ONCE = 1000, 5000
+TOKEN_BYTES = 8 * 1024
+"""A frame costs a token for each started so many bytes. A node verifies about a thousand messages a second
+at best, and relays some hundreds: no honest one needs more, but duplicates could come without end."""
 
 TRANSLATED = tuple(
     map(ipaddress.IPv6Network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "fec0::/10"))
@@ -73,6 +80,7 @@ class PeerLink:
         self._relay = relay
         self._greet = greet
         self._local = local
+        self._budget = TokenBuckets(TOKENS_PER_SECOND, TOKENS_AT_ONCE, 1, time.monotonic)
         self.faults = Faults(f"peer {operator}")
 
     async def run(self) -> None:
@@ -102,7 +110,7 @@ class PeerLink:
             await until_one_ends(self._receive(socket, waiting), self._judge(waiting))
 
     async def _receive(self, socket: ClientConnection, waiting: "asyncio.Queue[Fields]") -> None:
-        async for frame in _frames(socket):
+        async for frame in _frames(socket, self._budget):
             if frame.text("type") == "error":
                 code = frame.fields("problem").text("code")[:64]
                 if code == InvalidCursor.code:  # it lost its log
@@ -115,7 +123,8 @@ class PeerLink:
         """Where its name leads now. Raises PeerRefused if that is not where strangers may send us."""
         url = urlsplit(self._url)
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(url.hostname, url.port or 443, type=socket_module.SOCK_STREAM)
+        async with asyncio.timeout(RESOLVE_SECONDS):
+            found = await loop.getaddrinfo(url.hostname, url.port or 443, type=socket_module.SOCK_STREAM)
         addresses = [str(address[0]) for *_, address in found]
         if not self._local and not all(map(_is_public, addresses)):
             raise PeerRefused("Its name leads into a private network.")
@@ -193,8 +202,13 @@ def _groups(frames: Sequence[Fields]) -> list[list[Envelope]]:
     return list(groups.values())
 
 
-async def _frames(socket: ClientConnection) -> AsyncIterator[Fields]:
+async def _frames(socket: ClientConnection, budget: TokenBuckets) -> AsyncIterator[Fields]:
+    """What it sends, at a bounded pace: the rest waits in the connection, and nothing is lost."""
     async for text in socket:
+        while seconds := budget.wait(""):  # noqa: ASYNC110  # for time alone
+            await asyncio.sleep(seconds)
+        for _ in range(1 + len(text) // TOKEN_BYTES):
+            budget.take("")
         try:
             frame = Fields(json.loads(text), InvalidFrame)
         except (ValueError, RecursionError):
