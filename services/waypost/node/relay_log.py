@@ -20,8 +20,14 @@ MAX_BYTES = 256 * 1024
 AT_ONCE = 200
 """Entries that one write drops, so that other writes need not wait long."""
 
-_BYTES, _DROPPED = "relay_bytes", "relay_dropped"
-"""Facts about the log: how many bytes it holds, and the highest sequence number that was dropped."""
+_BYTES, _DROPPED = "relay_disk_bytes", "relay_dropped"
+"""Facts about the log: the bytes that it may take on disk, the highest sequence number that was dropped."""
+_FIELDS = (
+    "(length(payload) + length(meta) + 3 * length(CAST(topic AS BLOB)) + ifnull(length(proof), 0) + 240)"
+)
+_ON_DISK = f"{_FIELDS} + min({_FIELDS}, 4096)"
+"""What one row may take: all that it and its index entries hold, and as much again, a page at most, since it
+may not fit into what is left of the page before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +81,12 @@ def find(connection: sqlite3.Connection, envelope: Envelope) -> Known | None:
 def append(
     connection: sqlite3.Connection, envelope: Envelope, now: int, quota: int, *, nodes_only: bool = False
 ) -> None:
-    """Enters a message that is not there; the oldest make room. `quota` in bytes."""
-    message, proof = envelope.message, envelope.proof
-    held = int(find_meta(connection, _BYTES) or 0) + message.size
-    while held > quota and (freed := _drop(connection, "sequence > 0")):
-        held -= freed
-    write_meta(connection, _BYTES, str(held))
-    connection.execute(
+    """Enters a message that is not there; the oldest make room. `quota` in bytes on disk."""
+    message, proof, held = envelope.message, envelope.proof, _held(connection)
+    ((sequence, size),) = connection.execute(
         "INSERT INTO relayed"
         " (id, topic, timestamp_ns, size, accepted, meta, payload, proof, nullifier, nodes_only)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING sequence, {_ON_DISK}",
         (
             message.id,
             message.topic,
@@ -97,14 +99,18 @@ def append(
             None if proof is None else _word(proof.nullifier),
             nodes_only,
         ),
-    )
+    ).fetchall()
+    held += size
+    while held > quota and (freed := _drop(connection, "sequence < ?", sequence)):
+        held -= freed
+    write_meta(connection, _BYTES, str(held))
 
 
 def prune(connection: sqlite3.Connection, before: int) -> int:
     """Drops some entries that were accepted before that time; returns how many bytes."""
-    freed = _drop(connection, "accepted < ?", before)
+    held, freed = _held(connection), _drop(connection, "accepted < ?", before)
     if freed:
-        write_meta(connection, _BYTES, str(int(find_meta(connection, _BYTES) or 0) - freed))
+        write_meta(connection, _BYTES, str(held - freed))
     return freed
 
 
@@ -144,16 +150,25 @@ def _next(connection: sqlite3.Connection, after: int, topics: Sequence[str] | No
     return sorted(tuple(row) for row in rows)[:MAX_MESSAGES]
 
 
+def _held(connection: sqlite3.Connection) -> int:
+    """What all rows together may take on disk; counted where an earlier version counted otherwise."""
+    if (known := find_meta(connection, _BYTES)) is not None:
+        return int(known)
+    counted: int = connection.execute(f"SELECT ifnull(sum({_ON_DISK}), 0) FROM relayed").fetchone()[0]
+    return counted
+
+
 def _drop(connection: sqlite3.Connection, which: str, *values: int) -> int:
     rows = connection.execute(
         "DELETE FROM relayed WHERE sequence IN"
-        f" (SELECT sequence FROM relayed WHERE {which} ORDER BY sequence LIMIT ?) RETURNING sequence, size",
+        f" (SELECT sequence FROM relayed WHERE {which} ORDER BY sequence LIMIT ?)"
+        f" RETURNING sequence, {_ON_DISK} AS bytes",
         (*values, AT_ONCE),
     ).fetchall()
     if rows:
         highest = max(row["sequence"] for row in rows)
         write_meta(connection, _DROPPED, str(max(highest, int(find_meta(connection, _DROPPED) or 0))))
-    return sum(row["size"] for row in rows)
+    return sum(row["bytes"] for row in rows)
 
 
 def _word(element: int) -> bytes:

@@ -106,7 +106,11 @@ class RateSettings(_Section):
 
 class RelaySettings(_Section):
     """What was relayed is kept for `retentionSeconds`, within `quotaBytes`, for subscribers and nodes that
-    were away. `maxPeers`: other nodes that this one reads from."""
+    were away. `maxPeers`: other nodes that this one reads from.
+
+    `quotaBytes` is the most that it takes in the database: payload, meta, topic and proof of each message,
+    its entries in indexes, and what pages may leave empty, up to as much again. The nullifier log and
+    SQLite's write-ahead log are not in it."""
 
     retention_seconds: Annotated[int, Field(ge=60, le=7 * DAY)] = HOUR
     quota_bytes: Annotated[int, Field(ge=MIB)] = 512 * MIB
