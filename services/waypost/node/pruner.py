@@ -1,12 +1,11 @@
 """Clears away, again and again, what the node no longer needs to keep."""
 
-import asyncio
 from collections.abc import Callable
 
 import structlog
 
-from waypost.errors import NodeError
 from waypost.node.ledger import Ledger
+from waypost.node.loops import Loop, Signal
 from waypost.node.messages import MessageStore
 from waypost.node.rate_gate import RateGate
 from waypost.node.relay import Relay
@@ -17,8 +16,7 @@ log = structlog.get_logger()
 
 class Pruner:
     """Prunes messages, the relay's and the nullifier log, sessions and kept answers every `interval` seconds.
-    `clock` gives
-    Unix seconds."""
+    `clock` gives Unix seconds."""
 
     def __init__(
         self,
@@ -37,16 +35,11 @@ class Pruner:
         self._ledger = ledger
         self._clock = clock
         self._gate = gate
-        self._interval = interval
+        self._loop = Loop("pruner", self.prune, interval, Signal())
 
     async def run(self) -> None:
-        """Until cancelled. A round that fails, as on a full disk, is logged and tried again."""
-        while True:
-            try:
-                await self.prune()
-            except NodeError as error:
-                log.warning("pruning_failed", code=error.code, reason=str(error))
-            await asyncio.sleep(self._interval)
+        """Until it is cancelled. A round that fails, as on a full disk, is tried again."""
+        await self._loop.run()
 
     async def prune(self) -> None:
         """One round."""

@@ -1,6 +1,7 @@
-"""The pruner clears everything away, and outlives a full disk."""
+"""The pruner clears everything away, and outlives what goes wrong."""
 
 import asyncio
+import sqlite3
 
 import pytest
 from tests.services.node.books import NODE_DOMAIN, OPERATOR, Blocks, Clock, opened, signed
@@ -30,8 +31,14 @@ async def rows(db: Database) -> list[int]:
     return await db.read(lambda c: [c.execute(count(table)).fetchone()[0] for table in TABLES])
 
 
-async def test_every_kind_is_pruned(
-    db: Database, ledger: Ledger, blocks: Blocks, clock: Clock, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fault", [StorageFull(), sqlite3.OperationalError("disk I/O error")], ids=repr)
+async def test_every_kind_is_pruned_in_spite_of_a_fault(
+    db: Database,
+    ledger: Ledger,
+    blocks: Blocks,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Exception,
 ) -> None:
     store, sessions = MessageStore(db, LIMITS), Sessions(db, NODE_DOMAIN, OPERATOR)
     await blocks.mine(opened("alice", 100))
@@ -48,14 +55,14 @@ async def test_every_kind_is_pruned(
 
     prune, failed, done = ledger.prune, asyncio.Event(), asyncio.Event()
 
-    async def prune_on_a_full_disk() -> None:
+    async def prune_at_last() -> None:
         if not failed.is_set():
             failed.set()
-            raise StorageFull
+            raise fault
         await prune()
         done.set()
 
-    monkeypatch.setattr(ledger, "prune", prune_on_a_full_disk)
+    monkeypatch.setattr(ledger, "prune", prune_at_last)
     task = asyncio.create_task(Pruner(store, relay, sessions, ledger, clock, interval=0).run())
     await asyncio.wait({task, asyncio.create_task(done.wait())}, return_when=asyncio.FIRST_COMPLETED)
     assert not task.done()
