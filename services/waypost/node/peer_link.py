@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidMessage, WebSocketException
 
 from waypost.errors import (
+    DataCorrupt,
     InternalError,
     InvalidCursor,
     InvalidFrame,
@@ -168,7 +169,7 @@ class PeerLink:
             return not patient
         except (NodeNotReady, RateLimited):
             return False
-        except (StorageFull, InternalError):
+        except (StorageFull, DataCorrupt, InternalError):
             raise
         except WaypostError:
             pass  # too late, of a member that is out, or no proof that we can check: the gate counts those

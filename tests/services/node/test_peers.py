@@ -23,7 +23,7 @@ from tests.services.node.world import Deployed, World
 from websockets.asyncio.server import ServerConnection, serve
 
 from waypost.cli.demo.processes import free_ports
-from waypost.errors import InternalError, NodeNotReady, PeerRefused, RateLimited, StorageFull
+from waypost.errors import DataCorrupt, InternalError, NodeNotReady, PeerRefused, RateLimited, StorageFull
 from waypost.node import app, peer_link
 from waypost.node.peer_link import PeerLink
 from waypost.node.relay import Relay, Relayed
@@ -249,7 +249,7 @@ async def test_our_own_fault_loses_nothing(net: list[NodeSettings], monkeypatch:
     async with relaying(net[0]) as a, relaying(net[1]) as b:
         await all_linked(a, b)
         relaying_there = b.node.relay.publish
-        failures = [StorageFull(), InternalError(), NodeNotReady(), RateLimited()]
+        failures = [StorageFull(), DataCorrupt(), InternalError(), NodeNotReady(), RateLimited()]
 
         async def failing_first(*given: Any, **options: Any) -> Relayed:
             if failures:
