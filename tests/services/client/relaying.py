@@ -16,12 +16,15 @@ from websockets.asyncio.server import ServerConnection, serve
 from waypost.chain import artifacts, proxy
 from waypost.chain.manifest import Deployment
 from waypost.chain.membership import Exited, Expired, MemberRecord, Membership, Registered, Slashed
+from waypost.client.client import Client
+from waypost.client.subscription import Heard, Subscription
 from waypost.errors import ProtocolError, WaypostError
 from waypost.protocol.memberships import Exit, Extension, Registration
 from waypost.protocol.merkle import MerkleTree
+from waypost.protocol.messages import Message
 from waypost.protocol.openings import Authorization, ReceiveWithAuthorization
 from waypost.protocol.payments import PaymentPayload
-from waypost.protocol.relay import Envelope
+from waypost.protocol.relay import Envelope, RateProof
 from waypost.protocol.rln import DEPTH, Signal, application, hash_to_field, leaf
 from waypost.protocol.signatures import Signature
 from waypost.zk.proof import Proof
@@ -31,6 +34,8 @@ PERIOD, WINDOW = 1_000, 100
 STAKE_PER_RATE, FEE_PER_RATE = DOLLAR, DOLLAR // 10
 NETWORK = "waypost"
 BATCH = 64 * 1024
+TOPIC, OTHER = "/chat/1/lobby/plain", "/chat/1/kitchen/plain"
+PROOF = RateProof(7, 1, 2, 3, bytes(128))
 
 
 async def with_membership(world: World) -> World:
@@ -352,3 +357,41 @@ async def relay_node(world: World, clock: Callable[[], float], **options: Any) -
         finally:
             world.network.hosts.pop(operator.host, None)
     assert not node.broken_rules
+
+
+# ---- Listening ----
+
+
+def messages(count: int, *, topic: str = TOPIC, size: int = 10) -> list[Envelope]:
+    return [
+        Envelope(Message(topic, b"%d " % number + b"x" * size, 1_000_000 + number), PROOF)
+        for number in range(count)
+    ]
+
+
+async def listen(client: Client, *nodes: RelayNode, **options: Any) -> Subscription:
+    operators = [node.operator.address for node in nodes]
+    return await client.mailbox.subscribe([TOPIC], operators=operators, **options)
+
+
+async def take(subscription: Subscription, count: int) -> list[Heard]:
+    found = []
+    async with asyncio.timeout(60):
+        async for heard in subscription:
+            found.append(heard)
+            if len(found) == count:
+                return found
+    raise AssertionError("it ended")
+
+
+def texts(found: list[Heard]) -> list[bytes]:
+    return [heard.message.payload for heard in found]
+
+
+def sent(envelopes: list[Envelope]) -> list[bytes]:
+    return [envelope.message.payload for envelope in envelopes]
+
+
+async def until_live(subscription: Subscription) -> None:
+    async with asyncio.timeout(60):
+        await subscription.live.wait()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.services.node.api.served import Clock, Served, node_settings
+from tests.services.node.api.served import PRICES, Clock, Served, message, node_settings
 from tests.services.node.world import Deployed, World
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -26,6 +27,8 @@ from waypost.node.settings import NodeSettings, RelaySettings
 from waypost.protocol.nodes import NodeKey
 from waypost.protocol.relay import Envelope
 from waypost.protocol.signatures import address_of
+
+FREE = PRICES.model_copy(update={"relay_per_kib": 0, "store_per_kib_hour": 0})
 
 
 class OpenGate:
@@ -149,3 +152,30 @@ def relay_settings(deployed: Deployed, folder: Path, port: int, **changes: Any) 
     relay = RelaySettings(max_peers=1000)  # other tests have left their nodes in the registry
     config = {"port": port, "relay": relay, "endpoint": f"http://127.0.0.1:{port}", "prices": free, **changes}
     return node_settings(deployed, folder, **config)
+
+
+def proof(**changes: Any) -> dict[str, Any]:
+    """A proof that only an open gate takes."""
+    nullifier = str(int.from_bytes(os.urandom(31)))
+    made = {"epoch": 1, "root": "1", "nullifier": nullifier, "y": "3", "proof": "0x" + "11" * 128}
+    return {**made, **changes}
+
+
+def published(text: str = "hello", **changes: Any) -> dict[str, Any]:
+    """A body for POST /v1/relay that no other call returns."""
+    body = message(text, **changes)
+    del body["retention"]
+    return body
+
+
+def as_delivered(body: dict[str, Any]) -> dict[str, Any]:
+    """The message of a body as subscribers get it."""
+    return {name: body[name] for name in ("topic", "payload", "timestamp", "rateProof") if name in body}
+
+
+async def publish(node: Listening, body: dict[str, Any], status: int = 201, **options: Any) -> dict[str, Any]:
+    """What the node answers to a message."""
+    answer = await node.http.post("/v1/relay", json=body, **options)
+    assert answer.status_code == status, answer.text
+    found: dict[str, Any] = answer.json()
+    return found

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.services.node.api.served import Served, node_settings, served
+from tests.services.node.relaying import Listening, OpenGate, listening
 from tests.services.node.world import Deployed
 
 from waypost.node.settings import NodeSettings
@@ -19,3 +20,17 @@ def settings(deployed: Deployed, tmp_path: Path) -> NodeSettings:
 async def api(settings: NodeSettings) -> AsyncIterator[Served]:
     async with served(settings) as node:
         yield node
+
+
+@pytest.fixture
+async def node(settings: NodeSettings) -> AsyncIterator[Listening]:
+    """One that listens."""
+    async with listening(settings) as node:
+        yield node
+
+
+@pytest.fixture
+async def open_node(node: Listening) -> Listening:
+    """One that takes every proof."""
+    node.node.relay._gate = OpenGate()
+    return node
