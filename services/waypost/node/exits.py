@@ -7,14 +7,12 @@ from enum import StrEnum
 
 import structlog
 
-from waypost.chain.membership import MemberRecord, Membership
-from waypost.errors import MemberRemoved, MemberUnknown, TransactionReverted
-from waypost.node.backends.sqlite import Database
-from waypost.node.loops import Signal
-from waypost.node.member_actions import FAILED, find_member, latest, recording, require_alive
+from waypost.chain.membership import MemberRecord
+from waypost.errors import MemberRemoved, TransactionReverted
+from waypost.node.member_actions import FAILED, Action, MemberActions, find_member, require_alive
 from waypost.node.member_log import Status, record_of
 from waypost.node.registration_rules import EXIT, WITHDRAWAL, RegistrationRules
-from waypost.node.submissions import Kind, Submissions, check_validity, settle
+from waypost.node.submissions import Kind, check_validity
 from waypost.node.transactions import Transaction
 from waypost.protocol.memberships import Exit
 from waypost.protocol.signatures import Signature
@@ -43,24 +41,13 @@ class ExitResult:
 
 
 class Exits:
-    """Of members of the rules' home node. `signal` rings when blocks were applied."""
+    """Of members of the rules' home node."""
 
-    def __init__(
-        self,
-        membership: Membership,
-        rules: RegistrationRules,
-        submissions: Submissions,
-        db: Database,
-        signal: Signal,
-        *,
-        wait_seconds: float = 8.0,
-    ) -> None:
-        self._membership = membership
+    def __init__(self, actions: MemberActions, rules: RegistrationRules) -> None:
+        self._actions = actions
+        self._submissions = actions.submissions
+        self._membership = actions.membership
         self._rules = rules
-        self._submissions = submissions
-        self._db = db
-        self._signal = signal
-        self._wait_seconds = wait_seconds
 
     async def leave(self, exit_: Exit, signature: Signature) -> ExitResult:
         """Sends the exit, or, once that is possible, the withdrawal; each once, and waits a moment for it.
@@ -68,7 +55,9 @@ class Exits:
         Raises MemberUnknown, MemberRemoved (slashed), InvalidSignature, MembershipRefused,
         MembershipRateLimited, InsufficientFunds or another ChainError.
         """
-        row = await self._member(exit_)
+        row = await self._actions.member(exit_.id_commitment)
+        if row["status"] == Status.SLASHED:
+            raise MemberRemoved("The member was slashed.", status=row["status"])
         record = record_of(row)
         self._rules.check_exit(exit_, record, signature)
         if row["status"] == Status.WITHDRAWN:
@@ -80,9 +69,8 @@ class Exits:
             if sent is None or sent.state in FAILED:
                 check_validity(EXIT, exit_.deadline, self._submissions.now())
                 call = self._membership.exit_for(exit_, record, signature)
-                await self._submissions.check_limits(EXIT, record.owner)
-                entry = recording(EXIT, record.id_commitment, record.owner, exit_.struct_hash())
-                await self._submissions.send(EXIT, call, entry, worth=None)
+                action = Action(EXIT, record.id_commitment, record.owner, exit_.struct_hash())
+                await self._actions.send(action, call, worth=None)
                 log.info("exit_sent", owner=record.owner, index=record.index)
         return await self._wait(EXIT, record)
 
@@ -98,9 +86,8 @@ class Exits:
         async with self._submissions.lock:
             sent = await self._latest(WITHDRAWAL, record)
             if sent is None or sent.state in FAILED:
-                await self._submissions.check_limits(WITHDRAWAL, record.owner)
-                entry = recording(WITHDRAWAL, record.id_commitment, record.owner, exit_.struct_hash())
-                await self._submissions.send(WITHDRAWAL, self._membership.withdraw(record), entry, worth=None)
+                action = Action(WITHDRAWAL, record.id_commitment, record.owner, exit_.struct_hash())
+                await self._actions.send(action, self._membership.withdraw(record), worth=None)
                 log.info("withdrawal_sent", owner=record.owner, index=record.index)
         return await self._wait(WITHDRAWAL, record)
 
@@ -108,14 +95,14 @@ class Exits:
         def look(connection: sqlite3.Connection) -> tuple[Status, Transaction | None]:
             row = find_member(connection, record.id_commitment)
             status = Status.MEMBER if row is None else Status(row["status"])
-            return status, latest(connection, kind, self._membership.address, record.id_commitment)
+            return status, self._actions.latest(connection, kind, record.id_commitment)
 
         def is_settled(found: tuple[Status, Transaction | None]) -> bool:
             status, sent = found
             waiting = (Status.MEMBER,) if kind is EXIT else _LEFT
             return status not in waiting or (sent is not None and sent.state in FAILED)
 
-        status, sent = await settle(lambda: self._db.read(look), is_settled, self._signal, self._wait_seconds)
+        status, sent = await self._actions.settled(look, is_settled)
         if is_settled((status, None)):
             return await self._result(status, record)
         if sent is not None:
@@ -136,13 +123,6 @@ class Exits:
         return ExitResult(ExitState.EXITED, None if sent is None else sent.hash, at)
 
     async def _latest(self, kind: Kind, record: MemberRecord) -> Transaction | None:
-        address, commitment = self._membership.address, record.id_commitment
-        return await self._db.read(lambda connection: latest(connection, kind, address, commitment))
-
-    async def _member(self, exit_: Exit) -> sqlite3.Row:
-        row = await self._db.read(lambda connection: find_member(connection, exit_.id_commitment))
-        if row is None:
-            raise MemberUnknown("Nobody registered this commitment, as far as this node has read.")
-        if row["status"] == Status.SLASHED:
-            raise MemberRemoved("The member was slashed.", status=row["status"])
-        return row
+        return await self._actions.read(
+            lambda connection: self._actions.latest(connection, kind, record.id_commitment)
+        )

@@ -1,16 +1,101 @@
-"""What the node sends for members, as it is kept: rows of `member_actions`, beside the transactions."""
+"""What the node sends for members, and as it is kept: rows of `member_actions`, beside the transactions."""
 
 import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 from eth_typing import ChecksumAddress
 
-from waypost.errors import MembershipRefused
+from waypost.chain.connection import Call
+from waypost.chain.membership import Membership
+from waypost.errors import MembershipRefused, MemberUnknown
 from waypost.node import transactions
+from waypost.node.backends.sqlite import Database
+from waypost.node.loops import Signal
 from waypost.node.member_log import commitment_bytes
-from waypost.node.submissions import Kind, Record
+from waypost.node.submissions import Kind, Submissions, settle
 from waypost.node.transactions import State, Transaction
 
+T = TypeVar("T")
+
 FAILED = (State.REVERTED, State.CANCELLED, State.LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One of this kind, for a member. `payer`: whose limits it counts for; `digest`: of what was signed."""
+
+    kind: Kind
+    id_commitment: int
+    payer: ChecksumAddress
+    digest: bytes
+
+
+class MemberActions:
+    """For members of one contract. `signal` rings when blocks were applied."""
+
+    def __init__(
+        self,
+        membership: Membership,
+        submissions: Submissions,
+        db: Database,
+        signal: Signal,
+        *,
+        wait_seconds: float = 8.0,
+    ) -> None:
+        self.membership = membership
+        self.submissions = submissions
+        self._db = db
+        self._signal = signal
+        self._wait_seconds = wait_seconds
+
+    async def read(self, look: Callable[[sqlite3.Connection], T]) -> T:
+        """What `look` finds in the books."""
+        return await self._db.read(look)
+
+    async def settled(self, look: Callable[[sqlite3.Connection], T], is_settled: Callable[[T], bool]) -> T:
+        """The same, once it is settled, or after a moment."""
+        return await settle(lambda: self._db.read(look), is_settled, self._signal, self._wait_seconds)
+
+    async def member(self, id_commitment: int) -> sqlite3.Row:
+        """The member's row. Raises MemberUnknown."""
+        row = await self._db.read(lambda connection: find_member(connection, id_commitment))
+        if row is None:
+            raise MemberUnknown("Nobody registered this commitment, as far as this node has read.")
+        return row
+
+    def latest(
+        self, connection: sqlite3.Connection, kind: Kind, id_commitment: int, digest: bytes | None = None
+    ) -> Transaction | None:
+        """The newest transaction of this kind for the member; with `digest`: for that request."""
+        row = connection.execute(
+            "SELECT id FROM member_actions JOIN transactions ON id = transaction_id"
+            " WHERE id_commitment = ? AND kind = ? AND target = ? AND digest = coalesce(?, digest)"
+            " ORDER BY id DESC LIMIT 1",
+            (commitment_bytes(id_commitment), kind.purpose, self.membership.address, digest),
+        ).fetchone()
+        return None if row is None else transactions.find(connection, row["id"])
+
+    async def send(self, action: Action, call: Call, *, worth: int | None) -> Transaction:
+        """Sends the call, and stores whose it is in the write that stores the transaction. Hold the lock of
+        `submissions`. Raises the kind's errors, InsufficientFunds or another ChainError."""
+
+        def record(connection: sqlite3.Connection, transaction: int) -> None:
+            connection.execute(
+                "INSERT INTO member_actions (transaction_id, kind, id_commitment, payer, digest)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (
+                    transaction,
+                    action.kind.purpose,
+                    commitment_bytes(action.id_commitment),
+                    action.payer,
+                    action.digest,
+                ),
+            )
+
+        await self.submissions.check_limits(action.kind, action.payer)
+        return await self.submissions.send(action.kind, call, record, worth=worth)
 
 
 def find_member(connection: sqlite3.Connection, id_commitment: int) -> sqlite3.Row | None:
@@ -19,36 +104,6 @@ def find_member(connection: sqlite3.Connection, id_commitment: int) -> sqlite3.R
         "SELECT * FROM members WHERE id_commitment = ?", (commitment_bytes(id_commitment),)
     ).fetchone()
     return row
-
-
-def latest(
-    connection: sqlite3.Connection,
-    kind: Kind,
-    contract: ChecksumAddress,
-    id_commitment: int,
-    digest: bytes | None = None,
-) -> Transaction | None:
-    """The newest transaction of this kind for the member of the contract; with `digest`: for that request."""
-    row = connection.execute(
-        "SELECT id FROM member_actions JOIN transactions ON id = transaction_id"
-        " WHERE id_commitment = ? AND kind = ? AND target = ? AND digest = coalesce(?, digest)"
-        " ORDER BY id DESC LIMIT 1",
-        (commitment_bytes(id_commitment), kind.purpose, contract, digest),
-    ).fetchone()
-    return None if row is None else transactions.find(connection, row["id"])
-
-
-def recording(kind: Kind, id_commitment: int, payer: ChecksumAddress, digest: bytes) -> Record:
-    """Stores whose a transaction is, in the write that stores the transaction."""
-
-    def record(connection: sqlite3.Connection, transaction: int) -> None:
-        connection.execute(
-            "INSERT INTO member_actions (transaction_id, kind, id_commitment, payer, digest)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (transaction, kind.purpose, commitment_bytes(id_commitment), payer, digest),
-        )
-
-    return record
 
 
 def require_alive(kind: Kind, transaction: Transaction) -> None:

@@ -11,6 +11,7 @@ from waypost.node.backends.sqlite import Database
 from waypost.node.collecting import Collector
 from waypost.node.exits import Exits
 from waypost.node.loops import Signal
+from waypost.node.member_actions import MemberActions
 from waypost.node.outbox import Outbox
 from waypost.node.registration_rules import RegistrationRules
 from waypost.node.registrations import Registrations
@@ -50,9 +51,10 @@ async def open_home_members(
         tariff=tariff,
         paid_in_token=same,
     )
+    actions = MemberActions(membership, submissions, db, signal)
     return HomeMembers(
-        Registrations(membership, rules, submissions, db, signal),
-        Exits(membership, rules, submissions, db, signal),
+        Registrations(actions, rules),
+        Exits(actions, rules),
         Collector(
             membership,
             tariff,

@@ -17,6 +17,7 @@ from waypost.chain.membership import MemberRecord, Membership
 from waypost.errors import JSON
 from waypost.node.collecting import Collector
 from waypost.node.exits import ExitResult, Exits
+from waypost.node.member_actions import MemberActions
 from waypost.node.registration_rules import RegistrationRules
 from waypost.node.registrations import ExtensionResult, RegistrationResult, Registrations
 from waypost.protocol.memberships import Exit, Extension, Registration, authorize_membership
@@ -117,9 +118,11 @@ class HomeNode:
             tariff,
             paid_in_token=True,
         )
-        parts = membership, rules, money.submissions, money.db, money.signal
-        self.registrations = Registrations(*parts, wait_seconds=wait_seconds)
-        self.exits = Exits(*parts, wait_seconds=wait_seconds)
+        self.actions = MemberActions(
+            membership, money.submissions, money.db, money.signal, wait_seconds=wait_seconds
+        )
+        self.registrations = Registrations(self.actions, rules)
+        self.exits = Exits(self.actions, rules)
         self.collector = Collector(
             membership,
             tariff,
