@@ -1,7 +1,7 @@
 """What a member's fee has paid and will pay, from its record, its state and the clock: the contract's own
 arithmetic, so that one read tells all about a member. Amounts are base units, times Unix seconds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from waypost.chain.membership import MemberRecord, Membership, MemberState
 
@@ -47,6 +47,12 @@ class Tariff:
         gross = self._gross(record, max(record.start, min(now, self._stream_end(record, state))))
         paid = home_share(gross) - home_share(before)
         return paid, gross - before - paid
+
+    def kept(self, record: MemberRecord, state: MemberState, now: int) -> int:
+        """What its home node is paid in all, whatever the owner does from `now` on: no period that has begun
+        is given back. Only a slash can take it from the node, and burns it."""
+        left = replace(state, left_at=state.left_at or now)
+        return home_share(self._gross(record, self._stream_end(record, left)))
 
     def _gross(self, record: MemberRecord, until: int) -> int:
         return self.fee_per_rate * record.rate * (until - record.start) // self.period

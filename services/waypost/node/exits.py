@@ -1,5 +1,5 @@
 """Lets members without ETH leave: the node sends the exit that the owner signed, and later has stake and rest
-paid back to the owner. It earned their fees."""
+paid back to the owner. Their fees pay for it: as long as they do not, it asks to wait."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -7,9 +7,17 @@ from enum import StrEnum
 
 import structlog
 
+from waypost.chain.connection import Call
 from waypost.chain.membership import MemberRecord
 from waypost.errors import MemberRemoved, TransactionReverted
-from waypost.node.member_actions import FAILED, Action, MemberActions, find_member, require_alive
+from waypost.node.member_actions import (
+    FAILED,
+    WITHDRAWAL_GAS,
+    Action,
+    MemberActions,
+    find_member,
+    require_alive,
+)
 from waypost.node.member_log import Status, record_of
 from waypost.node.registration_rules import EXIT, WITHDRAWAL, RegistrationRules
 from waypost.node.submissions import Kind, check_validity
@@ -69,8 +77,7 @@ class Exits:
             if sent is None or sent.state in FAILED:
                 check_validity(EXIT, exit_.deadline, self._submissions.now())
                 call = self._membership.exit_for(exit_, record, signature)
-                action = Action(EXIT, record.id_commitment, record.owner, exit_.struct_hash())
-                await self._actions.send(action, call, worth=None)
+                await self._send(EXIT, exit_, record, call, later=WITHDRAWAL_GAS)
                 log.info("exit_sent", owner=record.owner, index=record.index)
         return await self._wait(EXIT, record)
 
@@ -86,10 +93,14 @@ class Exits:
         async with self._submissions.lock:
             sent = await self._latest(WITHDRAWAL, record)
             if sent is None or sent.state in FAILED:
-                action = Action(WITHDRAWAL, record.id_commitment, record.owner, exit_.struct_hash())
-                await self._actions.send(action, self._membership.withdraw(record), worth=None)
+                await self._send(WITHDRAWAL, exit_, record, self._membership.withdraw(record), later=0)
                 log.info("withdrawal_sent", owner=record.owner, index=record.index)
         return await self._wait(WITHDRAWAL, record)
+
+    async def _send(self, kind: Kind, exit_: Exit, record: MemberRecord, call: Call, *, later: int) -> None:
+        action = Action(kind, record.id_commitment, record.owner, exit_.struct_hash(), later)
+        kept = self._rules.kept(record, *await self._actions.state(record))
+        await self._actions.send(action, call, kept=kept)
 
     async def _wait(self, kind: Kind, record: MemberRecord) -> ExitResult:
         def look(connection: sqlite3.Connection) -> tuple[Status, Transaction | None]:

@@ -1,4 +1,9 @@
-"""What the node sends for members, and as it is kept: rows of `member_actions`, beside the transactions."""
+"""What the node sends for members, and as it is kept: rows of `member_actions`, beside the transactions.
+
+The node never spends more gas on a member than it keeps of that member's fees, whether the owner leaves at
+once or never: so nobody can live on its gas, and whose fees are small leaves later, or sends that itself.
+Only a registration that fails on chain makes no member who pays for it: `Submissions` limits those.
+"""
 
 import sqlite3
 from collections.abc import Callable
@@ -8,7 +13,7 @@ from typing import TypeVar
 from eth_typing import ChecksumAddress
 
 from waypost.chain.connection import Call
-from waypost.chain.membership import Membership
+from waypost.chain.membership import MemberRecord, Membership, MemberState
 from waypost.errors import MembershipRefused, MemberUnknown
 from waypost.node import transactions
 from waypost.node.backends.sqlite import Database
@@ -20,16 +25,20 @@ from waypost.node.transactions import State, Transaction
 T = TypeVar("T")
 
 FAILED = (State.REVERTED, State.CANCELLED, State.LOST)
+EXIT_GAS, WITHDRAWAL_GAS = 60_000, 125_000
+"""What is set aside for leaving: without it, who has paid might stay for want of gas."""
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One of this kind, for a member. `payer`: whose limits it counts for; `digest`: of what was signed."""
+    """One of this kind, for a member. `payer`: whose limits it counts for; `digest`: of what was signed;
+    `later`: gas of what the member may want afterwards."""
 
     kind: Kind
     id_commitment: int
     payer: ChecksumAddress
     digest: bytes
+    later: int = EXIT_GAS + WITHDRAWAL_GAS
 
 
 class MemberActions:
@@ -65,6 +74,11 @@ class MemberActions:
             raise MemberUnknown("Nobody registered this commitment, as far as this node has read.")
         return row
 
+    async def state(self, record: MemberRecord) -> tuple[MemberState | None, int]:
+        """The member's state by the chain, and the chain's time. Raises a ChainError."""
+        head = await self.membership.connection.head()
+        return await self.membership.member(record.id_commitment), head.timestamp
+
     def latest(
         self, connection: sqlite3.Connection, kind: Kind, id_commitment: int, digest: bytes | None = None
     ) -> Transaction | None:
@@ -77,9 +91,14 @@ class MemberActions:
         ).fetchone()
         return None if row is None else transactions.find(connection, row["id"])
 
-    async def send(self, action: Action, call: Call, *, worth: int | None) -> Transaction:
+    async def send(self, action: Action, call: Call, *, kept: int) -> Transaction:
         """Sends the call, and stores whose it is in the write that stores the transaction. Hold the lock of
-        `submissions`. Raises the kind's errors, InsufficientFunds or another ChainError."""
+        `submissions`. `kept`: base units of the member's fees that stay with the node in any case.
+
+        It is sent if what is left of that, after all that was spent on the member before, pays for its gas
+        limit and for `later` at twice today's price; its price is never raised above what is left. Raises
+        the kind's errors, InsufficientFunds or another ChainError.
+        """
 
         def record(connection: sqlite3.Connection, transaction: int) -> None:
             connection.execute(
@@ -95,7 +114,30 @@ class MemberActions:
             )
 
         await self.submissions.check_limits(action.kind, action.payer)
-        return await self.submissions.send(action.kind, call, record, worth=worth)
+        spent = await self._db.read(lambda connection: self._spent(connection, action.id_commitment))
+        return await self.submissions.send(
+            action.kind,
+            call,
+            record,
+            worth=self.submissions.worth_of(kept, spent),
+            later=action.later,
+            advice=f"of the member's fees it is sure of {kept} so far, and has spent {spent} wei on it."
+            " Ask again when gas is cheaper or another period has begun, or send it yourself.",
+        )
+
+    def _spent(self, connection: sqlite3.Connection, id_commitment: int) -> int:
+        """Wei for all that was sent for the member, at most: the whole gas limit, at the highest price that
+        was signed, or that may be while it waits."""
+        rows = connection.execute(
+            "SELECT id FROM member_actions JOIN transactions ON id = transaction_id"
+            " WHERE id_commitment = ? AND target = ? AND state <> ?",
+            (commitment_bytes(id_commitment), self.membership.address, State.LOST),
+        ).fetchall()
+        found = [transactions.find(connection, row["id"]) for row in rows]
+        return sum(
+            each.gas * max(each.newest.max_fee, (each.ceiling or 0) if each.state is State.SENT else 0)
+            for each in found
+        )
 
 
 def find_member(connection: sqlite3.Connection, id_commitment: int) -> sqlite3.Row | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from eth_typing import ChecksumAddress
 
 from waypost.chain.fee_streams import Tariff, home_share
-from waypost.chain.membership import MemberRecord
+from waypost.chain.membership import MemberRecord, MemberState
 from waypost.errors import (
     JSON,
     InvalidAuthorization,
@@ -79,9 +79,14 @@ class RegistrationRules:
                 payee=self.payee,
             )
 
-    def worth(self, rate: int, periods: int) -> int:
-        """What the node earns by it, in the token that its gas is counted in: nothing in another token."""
-        return home_share(self.tariff.fee(rate, periods)) if self.paid_in_token else 0
+    def kept(self, record: MemberRecord, state: MemberState | None, now: int) -> int:
+        """What the node is sure to keep of the member's fees, in the token that its gas is counted in:
+        nothing in another token, nor of somebody whom the chain does not know."""
+        return self.tariff.kept(record, state, now) if self.paid_in_token and state else 0
+
+    def kept_at_first(self, rate: int) -> int:
+        """The same of a registration: who leaves at once gets back all but the first period."""
+        return home_share(self.tariff.fee(rate, 1)) if self.paid_in_token else 0
 
     def check_times(self, kind: Kind, deadline: int, authorization: Authorization, now: int) -> None:
         """That the signatures last long enough. Raises MembershipRefused."""

@@ -95,7 +95,7 @@ class Registrations:
         sent = await self._actions.send(
             Action(REGISTRATION, registration.id_commitment, registration.payer, registration.struct_hash()),
             self._membership.register_with_authorization(registration, payment),
-            worth=self._rules.worth(registration.rate, registration.periods),
+            kept=self._rules.kept_at_first(registration.rate),
         )
         log.info("registration_sent", payer=registration.payer, rate=registration.rate)
         return sent
@@ -140,7 +140,7 @@ class Registrations:
         sent = await self._actions.send(
             Action(EXTENSION, extension.id_commitment, extension.payer, extension.struct_hash()),
             self._membership.extend_with_authorization(extension, record, payment),
-            worth=self._rules.worth(record.rate, extension.periods),
+            kept=self._rules.kept(record, *await self._actions.state(record)),
         )
         log.info("extension_sent", payer=extension.payer, periods=extension.periods)
         return sent

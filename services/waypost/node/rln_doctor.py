@@ -86,7 +86,7 @@ async def _contract(connection: Connection, config: NodeConfig, rln: RlnSettings
             CONTRACT,
             Verdict.WARNING,
             f"Fees are paid in {token}, not in the token that the node is paid in.",
-            "With claim.tokenPerEther set, the node submits no registrations.",
+            "With claim.tokenPerEther set, the node sends nothing for members.",
         )
     return Finding(CONTRACT, Verdict.OK, f"RlnMembership at {rln.contract} fits; its window is {window} s.")
 

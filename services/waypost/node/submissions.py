@@ -73,30 +73,45 @@ class Submissions:
         await self._db.read(lambda connection: self._check_limits(connection, kind, payer, now))
 
     async def send(
-        self, kind: Kind, call: Call, record: Record, *, worth: int | None, slack: int = 1
+        self,
+        kind: Kind,
+        call: Call,
+        record: Record,
+        *,
+        worth: int | None,
+        slack: int = 1,
+        later: int = 0,
+        advice: str = "try again later.",
     ) -> Transaction:
         """Simulates the call, stores it with what `record` writes, and sends it.
 
         `worth`: base units that the node gets for it, of which gas may cost `slack` times as much now, and
-        twice that before it is mined; None: gas does not count. Raises `kind.refused`, InsufficientFunds or
-        another ChainError.
+        twice that before it is mined; None: gas does not count. `later`: gas of what comes after, for which
+        it must be enough, too. `advice` ends the refusal. Raises `kind.refused`, InsufficientFunds or another
+        ChainError.
         """
         try:
             _, estimate = await self._outbox.rehearse(call)
         except TransactionReverted as error:
             raise kind.refused(f"The {kind.purpose} would fail: {error}", **error.details) from error
         market = Market(await self._outbox.gas_price(), self._token_per_ether)
-        cost = market.cost(estimate)
+        cost = market.cost(estimate + later)
         if estimate > MAX_GAS or (worth is not None and cost > slack * worth):
             raise kind.refused(
-                f"The {kind.purpose} needs {estimate} gas, worth {cost}, and earns the node {worth or 0}:"
-                " try again later.",
+                f"The {kind.purpose} needs {estimate} gas{f' and {later} later' if later else ''}, worth"
+                f" {cost}, and the node has {worth or 0} for it: {advice}",
                 gas=estimate,
                 cost=str(cost),
                 price=str(worth or 0),
             )
-        ceiling = None if worth is None else market.ceiling(2 * slack * worth, estimate)
+        ceiling = None if worth is None else market.ceiling(2 * slack * worth, estimate + later)
         return await self._outbox.post(Draft(kind.purpose, call, estimate * 6 // 5, ceiling), record)
+
+    def worth_of(self, budget: int, spent: int) -> int:
+        """The `worth` with which a transaction cannot cost more than is left of `budget` (base units) after
+        `spent` (wei): its gas limit is six fifths of the estimate, and its price may double."""
+        left = budget - Market(1, self._token_per_ether).cost(spent)
+        return max(0, left) * 5 // 12
 
     def _check_limits(
         self, connection: sqlite3.Connection, kind: Kind, payer: ChecksumAddress, now: int

@@ -37,7 +37,7 @@ async def test_the_stream_is_the_contracts(
         await payer.send(membership.exit(record))
     elif end == "is extended":
         await payer.send(membership.extend(record, 1))
-    collected = 0
+    collected, kept = 0, list[int]()
     for step in (1, 40, 59, 1, 60, 39, 1, 1, 150):
         await ask(chain.url, "evm_increaseTime", step)
         await ask(chain.url, "evm_mine")
@@ -50,6 +50,7 @@ async def test_the_stream_is_the_contracts(
         assert state is not None
         assert tariff.paid_until(record, state) == await membership.paid_until(record)
         assert tariff.collected(record, state) == collected
+        kept.append(tariff.kept(record, state, head.timestamp))
         # What is asked now is answered as of a moment that is not before the head, and hardly after it.
         moments = range(head.timestamp, head.timestamp + 20)
         assert await membership.collectable(record) in [
@@ -64,6 +65,10 @@ async def test_the_stream_is_the_contracts(
     begun = {"exits at once": 1, "is extended": 3}.get(end, PERIODS)
     assert collected + paid == home_share(tariff.fee(RATE, begun))
     assert burned + paid <= tariff.fee(RATE, begun)
+    # What it was sure of at any time, it got; also when the member left right then.
+    assert kept == sorted(kept)
+    assert kept[0] == home_share(tariff.fee(RATE, 1))
+    assert kept[-1] == collected + paid
 
 
 async def _exactly(membership: Membership, tariff: Tariff, record: MemberRecord, number: int) -> int:

@@ -235,22 +235,6 @@ async def test_a_payer_who_makes_a_registration_fail_waits_an_hour(
         assert (await node.registrations.register(registration, payment)).index == 0
 
 
-async def test_gas_must_be_earned(registry: Registry, keys: NodeKeys) -> None:
-    anna = await person(registry, keys, tokens=10**6)
-    async with home_node(registry, keys) as node:
-        price = await node.money.outbox.gas_price()
-        # 120,000 gas are worth about 80: what two periods earn is 64, what ten earn is 320.
-        rate = 80 * 10**18 // (120_000 * price)
-    async with home_node(registry, keys, token_per_ether=rate) as node, node.running():
-        with pytest.raises(MembershipRefused, match="gas"):
-            await node.register(anna, periods=1)
-        assert (await node.register(anna, periods=10)).index == 0
-        await until(lambda: _is_idle(node))
-        with pytest.raises(MembershipRefused, match="gas"):
-            await node.extend(anna)
-        assert (await node.extend(anna, periods=10)).extended
-
-
 async def test_somebody_else_sends_the_registration_first(registry: Registry, keys: NodeKeys) -> None:
     world, anna, stranger = registry.world, await person(registry, keys), await registry.world.sender()
     registration = anna.registration()
