@@ -137,4 +137,6 @@ def _first_leaf(group: "ExceptionGroup[Exception]") -> Exception:
 
 def _usage(fault: typer.TyperException) -> str:
     context = getattr(fault, "ctx", None)
-    return f"{fault.format_message()} Try: {context.command_path if context else 'waypost'} --help"
+    sentence = fault.format_message()
+    stop = "" if sentence.endswith((".", "?")) else "."
+    return f"{sentence}{stop} Try: {context.command_path if context else 'waypost'} --help"

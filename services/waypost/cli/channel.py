@@ -17,6 +17,7 @@ from waypost.cli.options import (
     Json,
     Keystore,
     ManifestPath,
+    OneNode,
     PasswordFile,
     RpcUrl,
     Yes,
@@ -36,9 +37,6 @@ app = noun("Channels with nodes: what you deposit, spend and get back.")
 
 POLL_SECONDS = 1.0
 
-OneNode = Annotated[
-    str | None, typer.Option("--node", help="Operator address.", show_default="chosen from the registry")
-]
 Signer = Annotated[str, typer.Argument(help="The channel, as `waypost channel show` names it.")]
 
 

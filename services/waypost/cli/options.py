@@ -76,7 +76,13 @@ RlnKeys = Annotated[
         show_default="HOME/rln-keys",
     ),
 ]
+OneNode = Annotated[
+    str | None,
+    typer.Option("--node", help="Operator address of a node.", show_default="chosen from the registry"),
+]
 Operators = Annotated[
     list[str] | None,
-    typer.Option("--node", help="Operator address of a node; repeatable. Default: chosen from the registry."),
+    typer.Option(
+        "--node", help="Operator address of a node; repeatable.", show_default="chosen from the registry"
+    ),
 ]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from waypost.cli.node.collecting import collect
+from waypost.cli.collect import collect
 from waypost.cli.nouns import examples, noun
 from waypost.cli.options import (
     DEFAULT_HOME,
@@ -16,6 +16,7 @@ from waypost.cli.options import (
     Json,
     Keystore,
     ManifestPath,
+    OneNode,
     PasswordFile,
     RpcUrl,
     Yes,
@@ -31,13 +32,9 @@ from waypost.client.orders import LeaveStep, Leaving
 from waypost.protocol.fields import parse_address
 
 app = noun("Memberships: the right to send so many messages in every epoch, with a stake behind it.")
-app.command()(collect)
 
 POLL_SECONDS = 1.0
 
-OneNode = Annotated[
-    str | None, typer.Option("--node", help="Operator address.", show_default="chosen from the registry")
-]
 Periods = Annotated[int, typer.Option(min=1, max=2**32 - 1, help="For how many periods to pay.")]
 
 
@@ -133,7 +130,10 @@ def extend(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Pay for more periods. The home node submits it, or --keystore or --dev-account."""
+    """Pay for more periods, after those that are paid for already.
+
+    The home node submits it, so you need no ETH; with --keystore or --dev-account it is sent from there.
+    """
     out, places = Output(json), Places.under(home)
 
     async def run() -> None:
@@ -155,7 +155,7 @@ def extend(
 @app.command()
 @examples("waypost rln leave --dry-run", "waypost rln leave --wait --yes")
 def leave(
-    wait: Annotated[bool, typer.Option("--wait", help="Stay until the stake can be withdrawn.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until the stake is withdrawn, too.")] = False,
     keystore: Keystore = None,
     dev_account: DevAccount = None,
     home: Home = DEFAULT_HOME,
@@ -168,7 +168,9 @@ def leave(
 ) -> None:
     """End the membership and get the stake back: exit now, withdraw when it can no longer be slashed.
 
-    The home node submits both, or --keystore or --dev-account. Run it again for the second step.
+    Fees of periods that have not begun come back, too. Run it again for the second step, or --wait. The home
+    node submits both while your fees pay for its gas, and says so when they do not yet: wait then, or send it
+    yourself with --keystore or --dev-account.
     """
     out, places = Output(json), Places.under(home)
 
@@ -219,6 +221,9 @@ def recover(
             )
 
     asyncio.run(run())
+
+
+app.command()(collect)
 
 
 async def _node(client: Client, operator: str | None) -> Node:

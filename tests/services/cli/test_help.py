@@ -1,5 +1,7 @@
 """Every command explains itself, speaks JSON, and asks before money moves."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,6 +59,15 @@ def test_every_command_has_help_and_json(waypost: Run, path: str) -> None:
     assert "--json" in options(LEAVES[path])
     if path != "demo":
         assert f"waypost {path}" in shown.out.split("Examples:")[1]
+
+
+def test_people_who_run_no_node_do_not_wait_for_one() -> None:
+    people = ("account", "token", "channel", "rln", "relay", "mailbox")
+    program = f"import {', '.join(f'waypost.cli.{name}' for name in people)}, sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = run.stdout.split()
+    assert "waypost.client.client" in loaded
+    assert not {"waypost.node.app", "fastapi"} & set(loaded)
 
 
 @pytest.mark.parametrize("path", sorted(MOVES_MONEY))

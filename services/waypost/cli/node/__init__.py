@@ -1,8 +1,8 @@
 """`waypost node`: what an operator does, from nothing to a staked, earning node and out again."""
 
+from waypost.cli.collect import collect
 from waypost.cli.node import (
     backup,
-    collecting,
     doctor,
     funding,
     leaving,
@@ -22,7 +22,7 @@ app.command("fund")(funding.fund)
 app.command("run")(running.run)
 app.command("status")(money.status)
 app.command("claim")(money.claim)
-app.command("collect")(collecting.collect)
+app.command("collect")(collect)
 app.command("stake")(stake.stake)
 app.command("provision")(stake.provision)
 app.command("thaw")(stake.thaw)

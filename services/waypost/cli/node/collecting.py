@@ -1,19 +1,15 @@
-"""`waypost node collect`, which is `waypost rln collect`, too: what members' fees brought, and getting it.
+"""What `waypost node collect` does: shows what members' fees brought, and gets it.
 The node's own process sends the transactions, since its gas account is one queue."""
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
-
-import typer
+from pathlib import Path
+from typing import Any
 
 from waypost.cli.amounts import Unit, ether
 from waypost.cli.node.admin import CATCH_UP_SECONDS, POLL_SECONDS, OperatorSide, operator_side
 from waypost.cli.node.money import token_unit
-from waypost.cli.nouns import examples
-from waypost.cli.options import DEFAULT_HOME, DataDir, DryRun, Home, Json, PasswordFile, Yes
 from waypost.cli.output import Output
-from waypost.cli.places import Places
 from waypost.cli.times import utc
 from waypost.errors import InvalidConfig, NodeNotReady, NodeRefused
 from waypost.node import settings
@@ -22,59 +18,37 @@ SHOWN = 20
 """Of members; --json has all."""
 
 
-@examples(
-    "waypost node collect --dry-run", "waypost node collect --yes", "waypost rln collect --expire --yes"
-)
-def collect(
-    expire: Annotated[
-        bool,
-        typer.Option(
-            "--expire", help="Also remove members that nobody pays for any more; the gas account is rewarded."
-        ),
-    ] = False,
-    data_dir: DataDir = None,
-    home: Home = DEFAULT_HOME,
-    password_file: PasswordFile = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    json: Json = False,
+async def run(
+    out: Output, folder: Path, password_file: Path | None, *, expire: bool, dry_run: bool, yes: bool
 ) -> None:
-    """Collect the fees of RLN members whose home node this is; the node pays the gas.
-
-    Four fifths go to the payee, a fifth is burned. What waits is not lost: collect when it is worth its gas.
-    """
-    out, folder = Output(json), (data_dir or Places.under(home).node).expanduser().absolute()
-
-    async def run() -> None:
-        config = settings.read_config(folder)
-        if config.rln is None:
-            raise InvalidConfig(f"{folder} has no RLN membership contract in its settings.", path=str(folder))
-        async with operator_side(folder, password_file, out.progress) as node:
-            found = await members(node)
-            unit = await token_unit(config)
-            late = [member for member in found["members"] if member["late"]] if expire else []
-            worth_it = int(found["collectable"]) > 0
-            if dry_run or not (worth_it or late):
-                out.result({**found, "dryRun": dry_run, "transactions": []}, _as_text(found, unit))
-                return
-            for line in _as_text(found, unit):
-                out.progress(line)
-            out.confirm(_question(found, late, unit), yes=yes)
-            sent: list[dict[str, str]] = []
-            if worth_it:
-                sent += (await node.ask("POST", "/rln/collect"))["transactions"]
-            if late:
-                sent += (await node.ask("POST", "/rln/expire"))["transactions"]
-            done = await members(node)
-            out.result(
-                {**done, "dryRun": False, "transactions": sent},
-                [
-                    *(f"{each['transaction']}  {each['state']}" for each in sent),
-                    f"Collected so far: {unit.show(int(done['collected']))}.",
-                ],
-            )
-
-    asyncio.run(run())
+    """Shows what waits in the node of this folder, and collects it."""
+    config = settings.read_config(folder)
+    if config.rln is None:
+        raise InvalidConfig(f"{folder} has no RLN membership contract in its settings.", path=str(folder))
+    async with operator_side(folder, password_file, out.progress) as node:
+        found = await members(node)
+        unit = await token_unit(config)
+        late = [member for member in found["members"] if member["late"]] if expire else []
+        worth_it = int(found["collectable"]) > 0
+        if dry_run or not (worth_it or late):
+            out.result({**found, "dryRun": dry_run, "transactions": []}, _as_text(found, unit))
+            return
+        for line in _as_text(found, unit):
+            out.progress(line)
+        out.confirm(_question(found, late, unit), yes=yes)
+        sent: list[dict[str, str]] = []
+        if worth_it:
+            sent += (await node.ask("POST", "/rln/collect"))["transactions"]
+        if late:
+            sent += (await node.ask("POST", "/rln/expire"))["transactions"]
+        done = await members(node)
+        out.result(
+            {**done, "dryRun": False, "transactions": sent},
+            [
+                *(f"{each['transaction']}  {each['state']}" for each in sent),
+                f"Collected so far: {unit.show(int(done['collected']))}.",
+            ],
+        )
 
 
 async def members(node: OperatorSide) -> dict[str, Any]:
