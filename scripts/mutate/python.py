@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "build" / "mutate"
 TARGETS = {
     "claim_plan": ("test_claim_plan.py",),
-    "ledger": ("test_ledger.py", "test_ledger_refusals.py", "test_ledger_machine.py"),
+    "ledger": ("test_ledger.py", "test_ledger_chain.py", "test_ledger_refusals.py", "test_ledger_machine.py"),
     "claims": ("test_claims_alone.py", "test_claims_told.py", "test_claims.py"),
 }
 """Modules of services/waypost/node, and the tests that must kill their mutants."""

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from tests.services.chain.endpoint import ask
+from tests.services.chain.events import decoded, plain
 from tests.services.chain.money import PAYEE, PAYER, PAYER_KEY, in_an_hour
-from tests.services.chain.test_contracts import decoded, plain
 
 from waypost.chain import artifacts, proxy
 from waypost.chain.blocks import TransactionReceipt

@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from waypost.chain.presets import LOCAL, MAINNET, PUBLIC_WINDOW, TESTNET, parse, read
+from waypost.chain.presets import (
+    HOUR,
+    LOCAL,
+    MAINNET,
+    PRESETS,
+    PUBLIC_WINDOW,
+    TESTNET,
+    parse,
+    preset,
+    read,
+)
 from waypost.errors import InvalidConfig
 
 GOOD = """
@@ -27,11 +37,11 @@ fee_per_rate = 10000
 
 
 def test_public_networks_leave_time_to_react() -> None:
-    for preset in (TESTNET, MAINNET):
-        assert preset.public
-        assert preset.min_close_delay >= PUBLIC_WINDOW
-        assert preset.unbonding > 30 * 86_400  # the longest pledge
-        assert preset.member_window >= PUBLIC_WINDOW
+    for each in (TESTNET, MAINNET):
+        assert each.public
+        assert each.min_close_delay >= PUBLIC_WINDOW
+        assert each.unbonding > 30 * 86_400  # the longest pledge
+        assert each.member_window >= PUBLIC_WINDOW
     assert not LOCAL.public
 
 
@@ -123,3 +133,20 @@ def test_no_file(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidConfig, match="cannot be read"):
         read(tmp_path / "binary.toml")
+
+
+def test_presets_are_found_by_name() -> None:
+    assert preset("local") is LOCAL
+    with pytest.raises(InvalidConfig, match=r"no preset 'lokal'; there are local, testnet, mainnet\."):
+        preset("lokal")
+
+
+def test_where_money_is_real_every_window_leaves_a_day_and_a_half() -> None:
+    assert MAINNET.min_close_delay >= 36 * HOUR
+    assert MAINNET.unbonding >= 40 * 24 * HOUR
+    assert not MAINNET.brings_token
+    for entry in PRESETS.values():
+        assert 0 < entry.min_close_delay <= entry.max_close_delay < 2**32
+        assert 0 < entry.min_stake < 2**96
+        assert 0 < entry.member_fee_per_rate < entry.member_stake_per_rate
+    assert MAINNET.member_window >= 36 * HOUR

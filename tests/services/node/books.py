@@ -1,6 +1,8 @@
 """What ledger tests are made of: keys that sign, a chain that is only a list of blocks, a clock."""
 
 import hashlib
+import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from eth_typing import ChecksumAddress
 
 from waypost.chain.blocks import BlockRef, Event
 from waypost.chain.channels import Claimed, Closed, CloseStarted, Opened, ToppedUp
+from waypost.node.accounts import ChannelAccount
 from waypost.node.backends.schema import Identity
 from waypost.node.backends.sqlite import Database
 from waypost.node.ledger import Ledger
@@ -147,3 +150,15 @@ def _event(block: BlockRef, index: int, kind: type[Event], fields: dict[str, Any
         "log_index": index,
     }
     return kind(**{"payee": PAYEE, "token": TOKEN, **origin, **fields})
+
+
+def costs(amount: int, result: object = None) -> Callable[[sqlite3.Connection], tuple[int, object]]:
+    """An effect that only costs."""
+    return lambda _: (amount, result)
+
+
+async def account_of(ledger: Ledger, signer: str) -> ChannelAccount:
+    """By this name."""
+    account = await ledger.account(address(signer))
+    assert account is not None
+    return account

@@ -3,14 +3,15 @@
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from eth_typing import ChecksumAddress
-from tests.services.node.membership import RATE, Registry, RlnNode
-from tests.services.node.money_node import EAGER, MoneyNode, NodeKeys, open_node
-from tests.services.node.world import new_key
+from tests.services.node.membership import RATE, Registry, RlnNode, deploy_membership
+from tests.services.node.money_node import EAGER, MoneyNode, NodeKeys, open_node, until
+from tests.services.node.world import Deployed, World, deployed_chain, new_key
 
 from waypost.chain.fee_streams import Tariff
 from waypost.chain.membership import MemberRecord, Membership
@@ -20,6 +21,7 @@ from waypost.node.exits import ExitResult, Exits
 from waypost.node.member_actions import MemberActions
 from waypost.node.registration_rules import RegistrationRules
 from waypost.node.registrations import ExtensionResult, RegistrationResult, Registrations
+from waypost.node.transactions import State
 from waypost.protocol.memberships import Exit, Extension, Registration, authorize_membership
 from waypost.protocol.poseidon import R
 from waypost.protocol.rln import identity_commitment
@@ -27,6 +29,19 @@ from waypost.protocol.signatures import address_of
 
 STAKE, FEE = 10, 5
 """For each message in an epoch, as tests deploy the contract."""
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[Deployed]:
+    """A chain of its own, on which time is what clocks say: others' tests move that of theirs."""
+    with deployed_chain() as chain:
+        yield chain
+
+
+@pytest.fixture
+async def registry(world: World) -> Registry:
+    """Without members."""
+    return await deploy_membership(world)
 
 
 @dataclass
@@ -145,6 +160,21 @@ class HomeNode:
         await self.rln.catch_up()
         await self.money.catch_up()
         await self.money.outbox.follow()
+
+    async def idle(self) -> None:
+        """Until all that was sent is mined, by the books."""
+
+        async def is_idle() -> bool:
+            return (await self.money.outbox.status()).waiting == 0
+
+        await until(is_idle)
+
+    async def states(self) -> list[State]:
+        """What became of the transactions."""
+        rows = await self.db.read(
+            lambda connection: connection.execute("SELECT state FROM transactions ORDER BY id").fetchall()
+        )
+        return [State(row["state"]) for row in rows]
 
     async def register(self, person: Person, **terms: Any) -> RegistrationResult:
         """What POST /v1/rln/registrations does."""

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from tests.services.node.faults import Fuse, PowerCut
 from tests.services.node.home_node import FEE, STAKE, HomeNode, Person, home_node, person
+from tests.services.node.home_node import deployed as deployed
+from tests.services.node.home_node import registry as registry
 from tests.services.node.membership import RATE, Registry, deploy_membership
 from tests.services.node.money_node import NodeKeys, until
-from tests.services.node.world import Deployed, World, deployed_chain, new_key
+from tests.services.node.world import World, new_key
 
 from waypost.chain.blocks import TransactionReceipt
 from waypost.chain.fee_streams import Tariff
@@ -31,18 +33,6 @@ from waypost.node.transactions import State
 BURN: Any = "0x000000000000000000000000000000000000dEaD"
 
 
-@pytest.fixture(scope="module")
-def deployed() -> Iterator[Deployed]:
-    """A chain of its own, on which time is what clocks say: others' tests move that of theirs."""
-    with deployed_chain() as chain:
-        yield chain
-
-
-@pytest.fixture
-async def registry(world: World) -> Registry:
-    return await deploy_membership(world)
-
-
 @pytest.fixture
 async def hasty(world: World) -> Registry:
     """With periods of two seconds, and a window of one."""
@@ -55,7 +45,7 @@ async def test_the_chains_time_says_when_the_stake_is_free(hasty: Registry, keys
     signature = exit_.sign(hasty.contract.domain(), anna.key)
     async with home_node(hasty, keys) as node, node.running():
         await node.register(anna)
-        await idle(node)
+        await node.idle()
         node.money.clock.shift = -1000  # it is behind
 
         async def is_withdrawn() -> bool:
@@ -71,12 +61,12 @@ async def test_a_member_without_ether_leaves_with_its_stake(hasty: Registry, key
     signature = exit_.sign(hasty.contract.domain(), anna.key)
     async with home_node(hasty, keys) as node, node.running():
         await node.register(anna, periods=100)
-        await idle(node)
+        await node.idle()
         left = await node.exits.leave(exit_, signature)
         assert left.state is ExitState.EXITED
         at = left.withdrawable_at
         assert at is not None
-        await idle(node)
+        await node.idle()
 
         async def is_withdrawn() -> bool:
             # The same request, again and again; its deadline is for the exit alone.
@@ -85,7 +75,7 @@ async def test_a_member_without_ether_leaves_with_its_stake(hasty: Registry, key
             return found.state is ExitState.WITHDRAWN
 
         await until(is_withdrawn)
-        await idle(node)
+        await node.idle()
         assert (await node.exits.leave(exit_, signature)).state is ExitState.WITHDRAWN
         # All but the periods that had begun came back, without any ether.
         spent = 10_000 - await world.token.balance_of(anna.address)
@@ -101,9 +91,9 @@ async def test_an_exit_is_sent_once(registry: Registry, keys: NodeKeys) -> None:
     anna = await person(registry, keys)
     async with home_node(registry, keys) as node, node.running():
         await node.register(anna)
-        await idle(node)
+        await node.idle()
         first = await node.leave(anna)
-        await idle(node)
+        await node.idle()
         second = await node.leave(anna, deadline=int(time.time()) + 5_000)
         assert first == second
         assert await registry.world.connection.nonce(keys.gas_account) == 2
@@ -128,7 +118,7 @@ async def test_exits_that_the_node_does_not_send(registry: Registry, keys: NodeK
     await registry.register(5)
     async with home_node(registry, keys, cap_per_hour=1) as node, node.running():
         await node.register(anna)
-        await idle(node)
+        await node.idle()
         with pytest.raises(MemberUnknown):
             await node.leave(stranger)
         with pytest.raises(MembershipRefused, match="home node"):
@@ -152,7 +142,7 @@ async def test_a_crash_between_any_two_steps_leaves_once(world: World, tmp_path:
         anna = await person(registry, keys)
         async with home_node(registry, keys) as node, node.running():
             await node.register(anna)
-            await idle(node)
+            await node.idle()
         exit_, fuse = anna.exit(), Fuse(at)
         signature = exit_.sign(registry.contract.domain(), anna.key)
         with contextlib.suppress(PowerCut):
@@ -163,7 +153,7 @@ async def test_a_crash_between_any_two_steps_leaves_once(world: World, tmp_path:
                 await node.catch_up()
         async with home_node(registry, keys) as node, node.running():
             assert (await node.exits.leave(exit_, signature)).state is ExitState.EXITED
-            await idle(node)
+            await node.idle()
         assert await world.connection.nonce(keys.gas_account) == 2
         if not fuse.blown:
             break
@@ -278,15 +268,6 @@ async def test_what_flies_is_not_sent_twice(hasty: Registry, keys: NodeKeys) -> 
             assert [each.state for each in first] == [State.SENT]
             assert await node.collector.collect(patience=0) == first
             assert await world.connection.nonce(keys.gas_account, pending=True) == 1
-
-
-async def idle(node: HomeNode) -> None:
-    """Until all that was sent is mined, by the books."""
-
-    async def is_idle() -> bool:
-        return (await node.money.outbox.status()).waiting == 0
-
-    await until(is_idle)
 
 
 async def level(node: HomeNode, leaves: int) -> None:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.services.node.books import IDENTITY, address
-from tests.services.node.home_node import FEE, HomeNode, home_node, person
+from tests.services.node.home_node import FEE, home_node, person
+from tests.services.node.home_node import deployed as deployed
 from tests.services.node.membership import Registry, deploy_membership
 from tests.services.node.money_node import NodeKeys, until
-from tests.services.node.world import ETHER, Deployed, World, deployed_chain
+from tests.services.node.world import ETHER, World
 
 from waypost.chain.connection import Call
 from waypost.chain.fee_streams import Tariff, home_share
@@ -158,13 +159,6 @@ def test_who_is_registered_can_leave_at_the_same_price_of_gas(
 # ---- On a chain ----
 
 
-@pytest.fixture(scope="module")
-def deployed() -> Iterator[Deployed]:
-    """A chain of its own, on which time is what clocks say: others' tests move that of theirs."""
-    with deployed_chain() as chain:
-        yield chain
-
-
 @pytest.fixture
 async def registry(world: World) -> Registry:
     return await deploy_membership(world, period=PERIOD)
@@ -179,14 +173,14 @@ async def test_who_registers_and_leaves_at_once_has_paid_for_it(world: World, ke
     per_ether = await _worth(registry, keys, gas=800_000, amount=home_share(fee))
     async with home_node(registry, keys, token_per_ether=per_ether) as node, node.running():
         await node.register(thief, rate=10_000, periods=100)
-        await until(lambda: idle(node))
+        await node.idle()
 
         async def has_left() -> bool:
             await world.mine()
             return (await node.exits.leave(exit_, signature)).state is ExitState.WITHDRAWN
 
         await until(has_left)
-        await until(lambda: idle(node))
+        await node.idle()
         limits = await node.db.read(
             lambda connection: dict(connection.execute("SELECT purpose, gas FROM transactions").fetchall())
         )
@@ -211,7 +205,7 @@ async def test_the_first_period_pays_for_a_registration(registry: Registry, keys
             assert int(str(refusal.value.details["cost"])) > int(str(refusal.value.details["price"])) > 0
         for who, rate in ((anna, 105), (carl, 400)):
             await node.register(who, rate=rate)
-        await until(lambda: idle(node))
+        await node.idle()
         more = anna.extension(periods=9)
         with pytest.raises(MembershipRefused, match="another period"):
             await node.registrations.extend(more, anna.pay(more, amount=9 * FEE * 105))
@@ -242,8 +236,3 @@ async def _worth(registry: Registry, keys: NodeKeys, *, gas: int, amount: int) -
     """Base units per ether with which so much gas is worth the amount."""
     async with home_node(registry, keys) as node:
         return amount * WEI // (gas * await node.money.outbox.gas_price())
-
-
-async def idle(node: HomeNode) -> bool:
-    """Whether all that was sent is mined, by the books."""
-    return (await node.money.outbox.status()).waiting == 0

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 from tests.services.node.faults import Fuse, PowerCut
 from tests.services.node.home_node import FEE, STAKE, HomeNode, Person, home_node, person
+from tests.services.node.home_node import deployed as deployed
+from tests.services.node.home_node import registry as registry
 from tests.services.node.membership import RATE, Registry, deploy_membership
 from tests.services.node.money_node import Clock, NodeKeys, price_list, until
-from tests.services.node.world import ETHER, Deployed, World, deployed_chain, new_key
+from tests.services.node.world import ETHER, World, new_key
 
 from waypost.chain.transactions import Sender
 from waypost.errors import (
     InsufficientFunds,
     InvalidAuthorization,
-    MemberRemoved,
     MembershipRateLimited,
     MembershipRefused,
     MemberUnknown,
@@ -32,18 +33,6 @@ from waypost.protocol.memberships import parse_authorization
 from waypost.protocol.poseidon import R
 
 COST = RATE * (STAKE + 2 * FEE)
-
-
-@pytest.fixture(scope="module")
-def deployed() -> Iterator[Deployed]:
-    """A chain of its own, on which time is what clocks say: others' tests move that of theirs."""
-    with deployed_chain() as chain:
-        yield chain
-
-
-@pytest.fixture
-async def registry(world: World) -> Registry:
-    return await deploy_membership(world)
 
 
 async def test_a_payer_without_ether_becomes_a_member(registry: Registry, keys: NodeKeys) -> None:
@@ -184,7 +173,7 @@ async def test_no_more_than_so_many_an_hour_also_across_restarts(registry: Regis
         with pytest.raises(MembershipRateLimited):
             await node.register(people[2], deadline=late)
         assert (await node.register(people[0], deadline=late)).index == 0  # asking again is free
-        await until(lambda: _is_idle(node))
+        await node.idle()
         await node.extend(people[0], deadline=late)  # counted by itself
         clock.shift += 3_601
         assert (await node.register(people[2], deadline=late)).index == 2
@@ -248,7 +237,7 @@ async def test_somebody_else_sends_the_registration_first(registry: Registry, ke
             await node.registrations.register(registration, payment)
             await world.mine()
         await node.catch_up()
-        assert await states(node) == [State.REVERTED]
+        assert await node.states() == [State.REVERTED]
         assert (await node.registrations.register(registration, payment)).index == 0
 
 
@@ -260,7 +249,7 @@ async def test_an_empty_gas_account_sends_nothing_and_keeps_nothing(
     async with home_node(registry, poor) as node, node.running():
         with pytest.raises(InsufficientFunds):
             await node.register(anna)
-        assert await states(node) == []
+        assert await node.states() == []
         await registry.world.fund(poor.gas_account)
         assert (await node.register(anna)).index == 0
 
@@ -282,7 +271,7 @@ async def test_a_reorg_takes_a_member_away_and_the_outbox_brings_it_back(
         await node.rln.catch_up()
         await node.money.catch_up()
         assert (await node.registrations.register(registration, payment)).index is None
-        assert await states(node) == [State.SENT]
+        assert await node.states() == [State.SENT]
         async with node.running():
             await until(lambda: _is_member(node, anna))
         again = await node.registrations.register(registration, payment)
@@ -307,58 +296,11 @@ async def test_a_crash_between_any_two_steps_registers_once(world: World, tmp_pa
                 await node.catch_up()
         async with home_node(registry, keys) as node, node.running():
             assert (await node.registrations.register(registration, payment)).index == 0
-            await until(lambda: _is_idle(node))
+            await node.idle()
         assert await world.connection.nonce(keys.gas_account) == 1
         if not fuse.blown:
             break
     assert at >= 4
-
-
-# ---- Extensions ----
-
-
-async def test_a_member_without_ether_is_extended(registry: Registry, keys: NodeKeys) -> None:
-    anna = await person(registry, keys)
-    async with home_node(registry, keys) as node, node.running():
-        await node.register(anna)
-        await until(lambda: _is_idle(node))
-        record = await node.record(anna)
-        before = await registry.contract.paid_until(record)
-        extension = anna.extension(periods=3)
-        payment = anna.pay(extension)
-        extended = await node.registrations.extend(extension, payment)
-        assert extended.paid_until == before + 3 * (before - record.start) // 2
-        assert extended.paid_until == await registry.contract.paid_until(record)
-        assert await node.registrations.extend(extension, payment) == extended
-        assert (await node.extend(anna, salt=b"\1" * 32)).transaction != extended.transaction
-        assert await registry.world.connection.nonce(keys.gas_account) == 3
-        assert await registry.world.connection.balance(anna.address) == 0
-
-
-async def test_extensions_that_the_node_does_not_send(registry: Registry, keys: NodeKeys) -> None:
-    anna, stranger = await person(registry, keys), await person(registry, keys)
-    elsewhere = replace(stranger, secret=5)
-    await registry.register(5)
-    async with home_node(registry, keys) as node, node.running():
-        await node.register(anna)
-        extension = anna.extension()
-        cases: list[tuple[type[WaypostError], Any, Any]] = [
-            (MemberUnknown, stranger.extension(), stranger.pay(stranger.extension())),
-            (MembershipRefused, elsewhere.extension(), elsewhere.pay(elsewhere.extension())),
-            (MembershipRefused, anna.extension(periods=0), anna.pay(anna.extension(periods=0))),
-            (MembershipRefused, *_soon(anna)),
-            (InvalidAuthorization, extension, anna.pay(extension, amount=1)),
-            (InvalidAuthorization, extension, anna.pay(extension, key=new_key("thief"))),
-        ]
-        for error, asked, payment in cases:
-            with pytest.raises(error) as refusal:
-                await node.registrations.extend(asked, payment)
-            assert refusal.value.code == error.code
-        await until(lambda: _is_idle(node))
-        await node.leave(anna)
-        with pytest.raises(MemberRemoved):
-            await node.extend(anna)
-        assert await registry.world.connection.nonce(keys.gas_account) == 2
 
 
 async def test_a_member_may_open_a_channel(registry: Registry, keys: NodeKeys) -> None:
@@ -369,23 +311,10 @@ async def test_a_member_may_open_a_channel(registry: Registry, keys: NodeKeys) -
     async with home_node(registry, keys) as node, node.running():
         await world.mint(client.payer, COST)
         await node.register(anna)
-        await until(lambda: _is_idle(node))
+        await node.idle()
         request = client.request()
         parts = request.signed, request.authorization, request.receipt
         assert (await node.money.openings.submit(*parts, price_list(world))).account is not None
-
-
-def _soon(anna: Person) -> tuple[Any, Any]:
-    extension = anna.extension(deadline=int(time.time()) + 30)
-    return extension, anna.pay(extension)
-
-
-async def states(node: HomeNode) -> list[State]:
-    """What became of the transactions."""
-    rows = await node.db.read(
-        lambda connection: connection.execute("SELECT state FROM transactions ORDER BY id").fetchall()
-    )
-    return [State(row["state"]) for row in rows]
 
 
 async def _is_member(node: HomeNode, anna: Person) -> bool:
@@ -393,8 +322,4 @@ async def _is_member(node: HomeNode, anna: Person) -> bool:
         await node.record(anna)
     except MemberUnknown:
         return False
-    return await states(node) == [State.MINED]
-
-
-async def _is_idle(node: HomeNode) -> bool:
-    return (await node.money.outbox.status()).waiting == 0
+    return await node.states() == [State.MINED]
