@@ -297,11 +297,11 @@ async def _timestamp(world: World, number: int) -> int:
 
 
 async def streamed(node: HomeNode) -> None:
-    """Until there is something to collect, also by the clock of the chain's newest block."""
+    """Until every member has something to collect, also by the clock of the chain's newest block."""
 
     async def has_streamed() -> bool:
         await node.registry.world.mine()
-        return (await node.collector.survey()).collectable > 0
+        return all(member.collectable > 0 for member in (await node.collector.survey()).members)
 
     await until(has_streamed)
 
