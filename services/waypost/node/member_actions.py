@@ -2,7 +2,8 @@
 
 The node never spends more gas on a member than it keeps of that member's fees, whether the owner leaves at
 once or never: so nobody can live on its gas, and whose fees are small leaves later, or sends that itself.
-Only a registration that fails on chain makes no member who pays for it: `Submissions` limits those.
+Three things can cost it more: a registration that fails on chain, which `Submissions` limits; a slash, which
+burns what has not streamed, and more of the owner's; an urgent claim, which hurries what was sent before it.
 """
 
 import sqlite3
