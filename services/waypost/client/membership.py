@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 
 from eth_typing import ChecksumAddress
 
-from waypost.chain.membership import Exited, Expired, MemberRecord, Registered, Slashed, Withdrawn
+from waypost.chain.membership import (
+    Exited,
+    Expired,
+    MemberRecord,
+    MemberState,
+    Registered,
+    Slashed,
+    Withdrawn,
+)
 from waypost.client.account import Account
 from waypost.client.channel import Context
 from waypost.client.nodes import Node
@@ -94,10 +102,9 @@ class Memberships:
             await self._learn(record)
             record.status, record.order = "ended", None
         else:
-            if record.leaf is None:
-                await self._learn(record)
-            member = _member(record)
-            if member is None or member.hash() != state.record_hash:
+            if not _fits(record, state):
+                await self._learn(record)  # anew after a reorg, which may have given it another leaf
+            if not _fits(record, state):
                 if record.leaf is not None:
                     raise RpcFailed("The chain's events of the membership do not fit its state.")
                 record.status, record.why = "ended", "another registered its commitment"
@@ -219,6 +226,11 @@ def _member(record: MembershipRecord) -> MemberRecord | None:
         start=leaf.start,
         periods=record.periods,
     )
+
+
+def _fits(record: MembershipRecord, state: MemberState) -> bool:
+    member = _member(record)
+    return member is not None and member.hash() == state.record_hash
 
 
 def _is_done(record: MembershipRecord, added: int) -> bool:

@@ -22,6 +22,7 @@ from waypost.errors import (
     InvalidAnswer,
     MembershipMissing,
     MembershipPending,
+    NodeDisagrees,
     NodeRefused,
     NoNodesFound,
     WaypostError,
@@ -142,7 +143,10 @@ class Publisher:
                     return path
             home = [n for n in nodes if n.operator == record.operator]
             asked = home + [n for n in await self._memberships.trees.nodes(record.operator) if n not in home]
-            path = await self._memberships.trees.path(record, asked)
+            try:
+                path = await self._memberships.trees.path(record, asked)
+            except NodeDisagrees:  # unless a reorg has given it another leaf
+                path = await self._memberships.trees.path(await self._memberships.refresh(record), asked)
             self._path = record.id_commitment, now, path
             return path
 

@@ -135,6 +135,18 @@ async def test_the_rate_is_kept_and_the_next_epoch_named(
     assert require_no_secret(*nodes) == RATE + 1
 
 
+async def test_a_member_to_whom_a_reorg_gave_another_leaf(member: Client) -> None:
+    """Its registration was mined again, in another block and after another member's."""
+    record = member.memberships.current()
+    now = record.leaf
+    assert now is not None
+    record.leaf = now.model_copy(update={"index": now.index + 1, "start": now.start - 12})
+    member.memberships.context.store.save_membership(record)
+    published = await member.mailbox.publish(TOPIC, b"from another place")
+    assert (len(published.copies), published.faults) == (1, {})
+    assert member.memberships.current().leaf == now
+
+
 async def test_many_at_once_share_no_slot(member: Client, nodes: list[RelayNode]) -> None:
     results = await asyncio.gather(
         *(member.mailbox.publish(TOPIC, b"%d" % number) for number in range(RATE + 2)), return_exceptions=True
