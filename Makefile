@@ -87,7 +87,7 @@ test-contracts: install-brownie ## Run the contract tests alone
 test-services: install install-brownie ## Run the Python tests alone
 	@$(BIN)/pytest $(wildcard tests/e2e tests/fire tests/services) $(ARGS)
 
-soak: install install-brownie ## Kill nodes 200 times, run the machines for long (ARGS="--seed 7", "--only fire", "--fresh")
+soak: install install-brownie ## Kill nodes hundreds of times, run the machines for long (ARGS="--seed 7", "--only fire", "--fresh")
 	@$(BIN)/python scripts/soak.py $(ARGS)
 
 mutate: install install-node ## Make small mistakes; tests must notice (ARGS="--only ledger", "--only channels --shard 3/8")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-KILLS = 25
-PARTS = ("fire", "machines", "forge")
+KILLS, ROUNDS = 25, 7
+PARTS = ("fire", "members", "machines", "forge")
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,13 @@ class Shard:
 
 
 def shards(seed: int) -> Iterator[Shard]:
-    """All of them: 200 kills, 600 runs of each machine, 10,000 of forge's."""
+    """All of them: 200 kills, 28 spammers, 600 runs of each machine, 10,000 of forge's."""
     for number in range(8):
         own = str(seed * 100 + number)
         yield Shard("fire", number, (".venv/bin/python", "-m", "tests.fire.soak", own, str(KILLS)))
+    for number in range(4):
+        own = str(seed * 100 + number)
+        yield Shard("members", number, (".venv/bin/python", "-m", "tests.fire.member_soak", own, str(ROUNDS)))
     for number in range(6):
         own = str(seed * 100 + number)
         yield Shard(
