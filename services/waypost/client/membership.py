@@ -23,6 +23,8 @@ from waypost.client.trees import Trees
 from waypost.errors import MembershipMissing, RpcFailed, WaypostError
 from waypost.protocol.rln import identity_commitment
 
+BEHIND_SECONDS = 3600
+"""By so much one of an endpoint's servers may lag another: the one has no member, the other a late time."""
 GAP = 8
 """So many secrets in a row that were never registered end the search for memberships."""
 
@@ -95,9 +97,7 @@ class Memberships:
         contract = self.context.deployment.require_membership()
         state = await contract.member(record.id_commitment)
         if state is None:
-            order, head = record.order, await self.context.deployment.connection.head()
-            if record.leaf is None and (order is None or head.timestamp > order.deadline):
-                record.status, record.why, record.order = "ended", "never registered", None
+            await self._unregistered(record)
         elif state.ended:
             await self._learn(record)
             record.status, record.order = "ended", None
@@ -110,11 +110,25 @@ class Memberships:
                 record.status, record.why = "ended", "another registered its commitment"
             else:
                 record.status = "left" if state.left_at else "member"
-            if record.order is not None and _is_done(record, state.added):
-                record.order = None
+            if (order := record.order) is not None and order.kind == "extensions":
+                record.order = None if state.added > order.periods_before else order
         if self.context.store.is_writable:
             self.context.store.save_membership(record)
         return record
+
+    async def _unregistered(self, record: MembershipRecord) -> None:
+        """The chain does not have it: it is on its way, or a reorg undid it, after which the same order has
+        it registered again, or the endpoint is behind."""
+        order = record.order
+        if order is None or order.kind != "registrations":
+            if record.leaf is None:
+                record.status, record.why, record.order = "ended", "never registered", None
+            return
+        behind = 0 if record.leaf is None else BEHIND_SECONDS
+        if (await self.context.deployment.connection.head()).timestamp > order.deadline + behind:
+            record.status, record.why, record.order = "ended", "never registered", None
+        else:
+            record.status = "joining"
 
     async def _learn(self, record: MembershipRecord) -> None:
         events = await self.context.deployment.require_membership().history(
@@ -231,14 +245,3 @@ def _member(record: MembershipRecord) -> MemberRecord | None:
 def _fits(record: MembershipRecord, state: MemberState) -> bool:
     member = _member(record)
     return member is not None and member.hash() == state.record_hash
-
-
-def _is_done(record: MembershipRecord, added: int) -> bool:
-    order = record.order
-    assert order is not None
-    match order.kind:
-        case "registrations":
-            return True
-        case "extensions":
-            return added > order.periods_before
-    return False  # the same exit asks for the withdrawal, too

@@ -37,6 +37,8 @@ VALID_SECONDS = 1800
 """How long a signed registration or extension can be submitted."""
 EXIT_SECONDS = 365 * 86_400
 """An exit asks for the withdrawal, too, which may be possible much later."""
+REORG_BLOCKS = 64
+"""A registration may be mined again that far below the block at which it was signed."""
 WAIT_SECONDS = 180.0
 POLL_SECONDS = 1.0
 REPEAT_SECONDS = 15.0
@@ -121,7 +123,8 @@ class Orders:
         Raises MembershipExists, MembershipPending when the wait is over, OpeningNeedsGas.
         """
         record = await self._begin(quote)
-        await self._carry_out(record, quote.node, sender, wait)
+        if record.status == "joining":
+            await self._carry_out(record, quote.node, sender, wait)
         give_up = self._context.clock() + wait
         while not await self._memberships.trees.has(record, quote.node):
             await self._pause(give_up, "The node's tree does not have the membership yet; ask again later.")
@@ -159,7 +162,7 @@ class Orders:
             home_node=quote.node.descriptor.payee,
             network=quote.network,
             epoch_seconds=quote.epoch_seconds,
-            since=(await ours.connection.head()).number,
+            since=max(0, (await ours.connection.head()).number - REORG_BLOCKS),
             order=OrderRecord(
                 kind="registrations",
                 body=await self._paid_body("registration", registration, quote.total),
@@ -265,10 +268,10 @@ class Orders:
             await sender.send(await self._call(record, order))
         while True:
             await self._memberships.refresh(record)
-            if order is None or (record.order is None and order.kind != "exits"):
+            if order is None:
                 return self._require_member(record)
-            if order.kind == "exits" and record.status != changed_from:
-                return None
+            if record.order is None if order.kind == "extensions" else record.status != changed_from:
+                return None if order.kind == "exits" else self._require_member(record)
             due = sender is None and self._context.clock() >= repeat
             if due and node is not None and await self._hand_over(node, order, give_up):
                 repeat = self._context.clock() + REPEAT_SECONDS

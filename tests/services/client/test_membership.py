@@ -176,6 +176,36 @@ async def test_an_expired_registration_ends_and_the_next_index_is_not_its(
         assert (await joined(client, node)).index == record.index + 1
 
 
+@pytest.mark.parametrize("over", [False, True])
+async def test_a_registration_that_a_reorg_undid(
+    world: World, node: RelayNode, tmp_path: Path, *, over: bool
+) -> None:
+    """The same one is sent again as long as it is valid; afterwards another index is joined with."""
+    async with world.client(await world.account(), tmp_path) as client:
+        before = await ask(world.url, "evm_snapshot")
+        record = await joined(client, node)
+        assert await ask(world.url, "evm_revert", before) is True
+        node.records.clear()
+        if over:
+            assert record.order is not None
+            record.order.deadline = 1
+            client.memberships.context.store.save_membership(record)
+        assert (await client.memberships.status()).record.status == ("ended" if over else "joining")
+        again = await joined(client, node)
+        assert (again.status, again.index) == ("member", record.index + over)
+    bodies = {r.content for r in node.requests if r.url.path == "/v1/rln/registrations"}
+    assert len(bodies) == 1 + over
+
+
+async def test_who_is_a_member_sends_no_registration_again(
+    world: World, node: RelayNode, tmp_path: Path
+) -> None:
+    async with world.client(await world.account(), tmp_path) as client:
+        sender = await world.funded()
+        record = await joined(client, node, sender=sender)
+        assert await joined(client, node, sender=sender) == record
+
+
 async def test_a_commitment_that_another_registered_is_given_up(
     world: World, node: RelayNode, tmp_path: Path
 ) -> None:
