@@ -98,9 +98,8 @@ class MemberCampaign:
             await asyncio.gather(prover.start(), *(node.is_level() for node in mortals))
             heard = await stack.enter_async_context(listening(people.pop(), mortals))
             first = people.pop()
-            await first.join(
-                mortals[0], RATE
-            )  # takes more gas than later ones have, were a reorg to swap them
+            # The first ever takes more gas than others have, were a reorg to swap them.
+            await first.join(mortals[0], RATE)
             await world.mine(DEEPEST)
             yield cls(world, mortals, Random(seed), iter(people), heard, honest=[first])
 
