@@ -1,10 +1,12 @@
 """What Brownie needs to be quick and repeatable on anvil."""
 
 import gc
+import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
-from brownie import web3
+from brownie import chain, web3
 from requests import Session
 from web3 import HTTPProvider
 from web3.middleware import Web3Middleware
@@ -37,6 +39,10 @@ def prepare() -> None:
     session = Session()
     session.trust_env = False
     web3.provider = HTTPProvider(web3.provider.endpoint_uri, session=session)
+    # Whenever it saves or reverts the chain, Brownie looks up the source of every function on the stack, to
+    # warn of callers other than its chain.
+    caller = SimpleNamespace(frame=SimpleNamespace(f_locals={"self": chain}))
+    sys.modules["brownie.network.rpc"].inspect = SimpleNamespace(stack=lambda: (None, caller))
     # Brownie collects garbage whenever it reverts the chain, and what is loaded by now is none.
     gc.freeze()
 
@@ -44,6 +50,12 @@ def prepare() -> None:
 def next_block_at(timestamp: int) -> None:
     """The next transaction happens at exactly this time."""
     answer = web3.provider.make_request("evm_setNextBlockTimestamp", [timestamp])
+    assert "error" not in answer, answer
+
+
+def mine(blocks: int) -> None:
+    """So many empty blocks, a second apart, by one request; Brownie sends one for each."""
+    answer = web3.provider.make_request("anvil_mine", [hex(blocks)])
     assert "error" not in answer, answer
 
 

@@ -8,7 +8,7 @@ import pytest
 from brownie import accounts, chain
 from member_model import DEPTH, FEE_PER_RATE, PERIOD, STAKE_PER_RATE, WINDOW, Member
 
-from anvil import next_block_at
+from anvil import mine, next_block_at
 from channel_ledger import DOLLAR, MAX_UINT
 from errors import REENTRANT_CALL, reverts
 from members import Members, Record, fresh_secret, slash_hash, split
@@ -259,7 +259,7 @@ class Machine:
         first = committed or chain.height + 1
         self.helper.commit(member.secret, person, self.haven, salt)
         if blocks:
-            chain.mine(blocks)
+            mine(blocks)
         now = self.wait(1)
         arguments = member.secret, person, salt, member.record, {"from": self.haven}
         error = self.fails(member)

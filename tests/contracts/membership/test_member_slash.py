@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from brownie import ZERO_ADDRESS, chain
 
-from anvil import next_block_at
+from anvil import mine, next_block_at
 from errors import REENTRANT_CALL, reverts
 from members import (
     FEE,
@@ -133,7 +133,7 @@ def test_finds_nothing_after_a_withdrawal(members, secret, record, payer, slashe
 @pytest.mark.parametrize(("wait", "works"), [(0, False), (1, True), (255, True), (256, False)])
 def test_is_revealed_from_2_to_256_blocks_later(members, secret, record, slasher, wait, works):
     block = members.commit(secret, slasher, slasher).block_number
-    chain.mine(wait)
+    mine(wait)
     if works:
         members.contract.slash(secret, slasher, SALT, record, {"from": slasher})
     else:
