@@ -1,5 +1,5 @@
-"""`waypost deploy` as a process that is killed (-9) while it deploys, on anvil with a block every two
-seconds. An endpoint in between knows the moment of each transaction, and whether it still arrives."""
+"""`waypost deploy` as a process that is killed (-9) while it deploys, on anvil with a block every second.
+An endpoint in between knows the moment of each transaction, and whether it still arrives."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ NAMES = ["DevDollar", "Channels", "NodeRegistry", "RlnMembership"]
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with anvil("--chain-id", str(CHAIN_ID), "--block-time", "2") as running:
+    with anvil("--chain-id", str(CHAIN_ID), "--block-time", "1") as running:
         yield running
 
 
@@ -52,10 +52,13 @@ async def test_killed_at_every_transaction(connection: Connection, deployment: D
             said = await deployment.kill_at_next_transaction(arrives=arrives)
             assert len(deployment.recorded) == number
             assert ("never arrived, or was dropped: it is sent again" in said) is arrives
+    await ask(deployment.url, "evm_setIntervalMining", 0)  # however slowly it starts, they are missing then
+    await ask(deployment.url, "evm_mine")
     await deployment.kill_when_it_says("confirmations are missing")
     recorded = deployment.record.read_text()
     hashes = [each.hash for each in deployment.recorded]
     assert not deployment.path.exists()
+    await ask(deployment.url, "evm_setIntervalMining", 1)
     await deployment.finish()
     await require_complete(connection, deployment)
     assert [entry.transaction for entry in deployment.manifest.contracts.values()] == hashes
@@ -93,7 +96,7 @@ async def test_a_transaction_that_was_dropped_is_sent_again(
     await deployment.kill_at_next_transaction(arrives=True)
     (first,) = deployment.recorded
     await ask(deployment.url, "anvil_dropTransaction", "0x" + first.hash.hex())
-    await ask(deployment.url, "evm_setIntervalMining", 2)
+    await ask(deployment.url, "evm_setIntervalMining", 1)
     assert "was dropped: it is sent again" in await deployment.finish()
     await require_complete(connection, deployment)
     assert deployment.manifest.contracts["DevDollar"].transaction == first.hash
@@ -129,7 +132,7 @@ async def test_a_record_of_a_chain_that_started_anew(deployment: Deployment) -> 
     await deployment.kill_at_next_transaction(arrives=True)
     (first,) = deployment.recorded
     assert first.nonce == 1
-    with anvil("--chain-id", str(CHAIN_ID), "--block-time", "2") as other:
+    with anvil("--chain-id", str(CHAIN_ID), "--block-time", "1") as other:
         await ask(other, "anvil_setBalance", deployment.account.address, hex(MONEY))
         deployment.endpoint.behind = other
         said = await deployment.finish()
@@ -150,7 +153,7 @@ async def test_two_at_once(connection: Connection, deployment: Deployment) -> No
     assert len(deployment.raws) == 1
     first.kill()
     await first.communicate()
-    await ask(deployment.url, "evm_setIntervalMining", 2)
+    await ask(deployment.url, "evm_setIntervalMining", 1)
     await deployment.finish()
     await require_complete(connection, deployment)
 
@@ -200,7 +203,7 @@ async def test_a_transaction_that_is_stuck_is_replaced(
     running = asyncio.ensure_future(carry_out(await plan(connection, quick), sender, deployment.path))
     await until(lambda: deployment.record.exists() and len(deployment.recorded) == 2)
     (_, second) = deployment.recorded
-    await ask(deployment.url, "evm_setIntervalMining", 2)
+    await ask(deployment.url, "evm_setIntervalMining", 1)
     await running
     await require_complete(connection, deployment)
     assert deployment.manifest.contracts["DevDollar"].transaction == second.hash
