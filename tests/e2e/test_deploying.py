@@ -1,5 +1,5 @@
 """The commands of docs/deploying.md, on anvil set up like a public testnet: its chain id, a base fee, a block
-every two seconds, and a deployer whom only a key file knows."""
+every second, and a deployer whom only a key file knows."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ def test_a_deployers_day(tmp_path: Path) -> None:
         # What the guide deploys is there by then: with another salt Brownie has to deploy as well.
         ("WAYPOST_PRESET=testnet ", " ".join(f"{name}={value}" for name, value in by_brownie.items()) + " "),
     )
-    with anvil("--chain-id", str(CHAIN_ID), "--block-time", "2", "--accounts", "0") as url:
+    with anvil("--chain-id", str(CHAIN_ID), "--block-time", "1", "--accounts", "0") as url:
         rpc(url, "anvil_setBalance", account.address, hex(10**18))
         environment = {
             "WAYPOST_RPC_URL": url,
