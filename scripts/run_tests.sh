@@ -3,7 +3,6 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
-unset PYTHONDONTWRITEBYTECODE   # pytest keeps the modules that it rewrites; otherwise each worker does it in each run
 
 status=0
 summaries=()
