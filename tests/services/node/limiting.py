@@ -45,6 +45,11 @@ EPOCH_SECONDS, ROOT_SECONDS, TOLERANCE = 600, 1_800, 60
 IDENTIFIER = b"a network for tests"
 START = 1_800_000_000 - 1_800_000_000 % EPOCH_SECONDS
 """Where an epoch begins."""
+NOW = START // EPOCH_SECONDS
+"""Its number."""
+ALICE, MALLORY, OTHERS = 11, 13, range(100, 120)
+"""Secrets."""
+RATE = 2
 GOOD, BAD = b"\x01" * PROOF_BYTES, b"\x02" * PROOF_BYTES
 """What counts as a proof that holds, or does not, where no prover is asked."""
 CLIENT, PEER = "192.0.2.1", "peer:" + PAYEE
@@ -172,6 +177,13 @@ class Chain:
         )
         index, rate = self.members[secret]
         return Membership(secret, rate, index, tuple(tree.path(index)))
+
+
+def two_members() -> Chain:
+    """Alice and Mallory joined long ago."""
+    chain = Chain()
+    chain.register(START - 5_000, ALICE, MALLORY, rate=RATE)
+    return chain
 
 
 _PLACE: dict[str, Any] = {
