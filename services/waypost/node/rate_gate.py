@@ -31,13 +31,10 @@ log = structlog.get_logger(__name__)
 
 
 class _Finding(Enum):
-    """What the books say of a signal, before anybody looks at its proof."""
+    """What the books say of a signal that they do not refuse, before anybody looks at its proof."""
 
     LOGGED = auto()
     CONFLICT = auto()
-    FORGED = auto()
-    ROOT_UNKNOWN = auto()
-    EXPOSED = auto()
     NEW = auto()
 
 
@@ -91,24 +88,21 @@ class RateGate:
                 "The node has not caught up with its members; try again shortly.", retryAfter=5
             )
         signal = proof.signal(envelope.message, self._identifier)
-        finding = await self._members.settled(
-            lambda connection, head: self._look(connection, head, signal, late)
-        )
-        if finding is _Finding.FORGED:
-            self._proofs.refuse(source, "The signal is not of the member whose nullifier it has.")
-        if finding is _Finding.ROOT_UNKNOWN:
-            raise RootUnknown(root=str(proof.root))
-        if finding is _Finding.EXPOSED:
-            raise MemberExposed()
-        if finding in (_Finding.NEW, _Finding.CONFLICT):
-            try:
-                await self._proofs.verify(Proof(proof.proof), signal.public, source)
-            except (InvalidProof, RateLimited):
-                if finding is _Finding.NEW:
-                    raise
-                return False
-            return True
-        return False
+        try:
+            finding = await self._members.settled(
+                lambda connection, head: self._look(connection, head, signal, late)
+            )
+        except InvalidProof as error:
+            self._proofs.refuse(source, str(error))
+        if finding is _Finding.LOGGED:
+            return False
+        try:
+            await self._proofs.verify(Proof(proof.proof), signal.public, source)
+        except (InvalidProof, RateLimited):
+            if finding is _Finding.NEW:
+                raise
+            return False
+        return True
 
     def record(self, connection: sqlite3.Connection, envelope: Envelope) -> Verdict:
         """Inside the write that accepts a checked message: logs its signal, or enters the sender's exposure.
@@ -126,9 +120,9 @@ class RateGate:
 
     async def prune(self, now: int) -> int:
         """Forgets signals of epochs that can be accepted no more, after as long again for clocks that are
-        set; returns how many. `now` is Unix seconds."""
-        oldest = (now - 2 * self._late) // self._epoch_seconds - 1
-        newest = (now + DAY) // self._epoch_seconds + 1
+        set, and of those that begin more than a day from now; returns how many. `now` is Unix seconds."""
+        oldest = (now - 2 * self._late) // self._epoch_seconds
+        newest = (now + DAY) // self._epoch_seconds
         pruned = 0
         while some := await self._db.write(lambda connection: nullifiers.prune(connection, oldest, newest)):
             pruned += some
@@ -146,10 +140,7 @@ class RateGate:
         )
 
     def _look(self, connection: sqlite3.Connection, head: BlockRef, signal: Signal, late: bool) -> _Finding:
-        try:
-            weighed = nullifiers.weigh(connection, signal)
-        except InvalidProof:
-            return _Finding.FORGED
+        weighed = nullifiers.weigh(connection, signal)
         if weighed.verdict is Verdict.DUPLICATE:
             return _Finding.LOGGED
         now = self._members.now(head)
@@ -157,12 +148,12 @@ class RateGate:
         known = self._members.tree.accepts(connection, signal.root, now - self._tolerance if late else now)
         if weighed.secret is not None:
             if exposures.is_known(connection, weighed.secret):
-                return _Finding.EXPOSED
+                raise MemberExposed()
             return _Finding.CONFLICT if known else _Finding.LOGGED
         if not known:
-            return _Finding.ROOT_UNKNOWN
+            raise RootUnknown(root=str(signal.root))
         if self._refused.holds(connection, head, now, signal):
-            return _Finding.EXPOSED
+            raise MemberExposed()
         return _Finding.NEW
 
 

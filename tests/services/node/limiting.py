@@ -10,10 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from eth_typing import ChecksumAddress
 from tests.services.node.books import IDENTITY, PAYEE, PAYER, Clock
 
 from waypost.chain.blocks import BlockRef, Event
-from waypost.chain.membership import Exited, Registered, Slashed
+from waypost.chain.membership import Registered, Slashed
 from waypost.node import blocks
 from waypost.node.backends.schema import MIGRATIONS
 from waypost.node.backends.sqlite import Database
@@ -38,6 +39,7 @@ from waypost.protocol.rln import (
 from waypost.zk import proving_key
 from waypost.zk.development import proving_key_file
 from waypost.zk.prover import Prover
+from waypost.zk.verifier import Public
 
 T = TypeVar("T")
 
@@ -138,22 +140,14 @@ class Chain:
             )
         self.mine(at, *events)
 
-    def slash(self, at: int, secret: int) -> None:
-        """A block in which a member is slashed."""
-        index, _ = self.members[secret]
-        who = identity_commitment(secret)
-        self.mine(
-            at,
-            Slashed(
-                **_PLACE, id_commitment=who, receiver=PAYEE, index=index, secret=secret, reward=1, burned=4
-            ),
-        )
+    def tell(self, at: int, kind: Callable[..., Event], whom: int, **fields: Any) -> None:
+        """A block in which this happens to a member."""
+        index, _ = self.members[whom]
+        self.mine(at, kind(**_PLACE, id_commitment=identity_commitment(whom), index=index, **fields))
 
-    def exit(self, at: int, secret: int) -> None:
-        """A block in which a member leaves."""
-        index, _ = self.members[secret]
-        who = identity_commitment(secret)
-        self.mine(at, Exited(**_PLACE, id_commitment=who, index=index, withdrawable_at=0))
+    def slash(self, at: int, secret: int, *, receiver: ChecksumAddress = PAYEE, reward: int = 1) -> None:
+        """A block in which a member is slashed."""
+        self.tell(at, Slashed, secret, receiver=receiver, secret=secret, reward=reward, burned=4)
 
     def undo(self, count: int) -> None:
         """A reorg."""
@@ -223,10 +217,13 @@ class ScriptedJudge:
     """Takes GOOD for a proof that holds, and keeps what it was asked."""
 
     batches: list[tuple[list[bytes], list[bytes]]] = field(default_factory=list)
+    public: list[Public] = field(default_factory=list)
+    """The signals that the proofs were said to prove, in order."""
     closed: bool = False
 
     async def judge(self, together: Sequence[Job], apart: Sequence[Job]) -> list[bool]:
         self.batches.append(([proof.data for proof, _ in together], [proof.data for proof, _ in apart]))
+        self.public += [public for _, public in (*together, *apart)]
         await asyncio.sleep(0)
         return [proof.data == GOOD for proof, _ in (*together, *apart)]
 

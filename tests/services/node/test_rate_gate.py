@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from structlog.testing import capture_logs
 from tests.services.node.books import Clock
 from tests.services.node.limiting import (
     ALICE,
     BAD,
     CLIENT,
     EPOCH_SECONDS,
+    IDENTIFIER,
     MALLORY,
     NOW,
     OTHERS,
@@ -44,6 +46,7 @@ from waypost.errors import (
 from waypost.node import nullifiers
 from waypost.node.proofs import CLIENTS
 from waypost.node.rate_gate import Verdict
+from waypost.node.settings import DAY
 from waypost.protocol.poseidon import R
 from waypost.protocol.relay import Envelope
 
@@ -81,8 +84,15 @@ def test_fields_that_are_not_reduced_never_reach_the_gate(chain: Chain, name: st
 
 
 async def test_a_message_without_a_proof_is_refused(gate: Gate) -> None:
-    with pytest.raises(InvalidProof):
+    with pytest.raises(InvalidProof, match=r"^The message has no proof\.$"):
         await gate.gate.check(Envelope(message("hello")), CLIENT)
+
+
+async def test_a_proof_must_hold_for_the_signal_that_is_logged(gate: Gate, chain: Chain) -> None:
+    sent = envelope(chain.membership(ALICE), "hello", epoch=NOW)
+    assert sent.proof is not None
+    assert await gate.gate.check(sent, CLIENT)
+    assert cast(ScriptedJudge, gate.judge).public == [sent.proof.signal(sent.message, IDENTIFIER).public]
 
 
 @pytest.mark.parametrize(
@@ -115,15 +125,19 @@ async def test_the_epochs_that_are_taken(
 @pytest.mark.parametrize("epoch", [0, NOW - 2, NOW + 2, 2**53 - 1])
 async def test_other_epochs_cost_no_look_at_the_books(gate: Gate, chain: Chain, epoch: int) -> None:
     gate.level = False  # this would be noticed first
-    with pytest.raises(EpochOutOfRange):
-        await gate.take(changed(envelope(chain.membership(ALICE), "x", epoch=NOW), epoch=epoch))
+    sentence = rf"^The proof is for epoch {epoch}; epoch {NOW} is now\.$"
+    with pytest.raises(EpochOutOfRange, match=sentence) as refused:
+        await gate.gate.check(changed(envelope(chain.membership(ALICE), "x", epoch=NOW), epoch=epoch), CLIENT)
+    assert refused.value.details == {"given": epoch, "current": NOW}
     assert judged(gate) == 0
 
 
 async def test_a_node_that_is_behind_takes_nothing(gate: Gate, chain: Chain) -> None:
     gate.level = False
-    with pytest.raises(NodeNotReady):
+    sentence = r"^The node has not caught up with its members; try again shortly\.$"
+    with pytest.raises(NodeNotReady, match=sentence) as refused:
         await gate.take(envelope(chain.membership(ALICE), "hello", epoch=NOW))
+    assert refused.value.details == {"retryAfter": 5}
 
 
 async def test_roots_count_for_a_while_after_they_were_replaced(
@@ -136,9 +150,17 @@ async def test_roots_count_for_a_while_after_they_were_replaced(
     epoch = clock.now // EPOCH_SECONDS
     assert await gate.take(envelope(old, "hello", epoch=epoch)) is Verdict.NEW
     clock.now += 1
-    with pytest.raises(RootUnknown):
-        await gate.take(envelope(old, "hello again", message_id=1, epoch=epoch))
+    again = envelope(old, "hello again", message_id=1, epoch=epoch)
+    with pytest.raises(RootUnknown) as refused:
+        await gate.take(again)
+    assert refused.value.details == {"root": str(old.root)}
     assert judged(gate) == 1
+    # Where it was published it counted, so it does, too, when it comes a moment later.
+    clock.now += TOLERANCE - 1
+    assert await gate.take(again, PEER, late=True) is Verdict.NEW
+    clock.now += 1
+    with pytest.raises(RootUnknown):
+        await gate.take(changed(again, nullifier=1), PEER, late=True)
 
 
 async def test_a_copied_nullifier_needs_no_proof_to_be_refused(gate: Gate, chain: Chain) -> None:
@@ -152,7 +174,7 @@ async def test_a_copied_nullifier_needs_no_proof_to_be_refused(gate: Gate, chain
         changed(sent, y=(sent.proof.y + 1) % R),
         replace(sent, message=message("another")),
     ):
-        with pytest.raises(InvalidProof):
+        with pytest.raises(InvalidProof, match=r"^The signal is not of the member whose nullifier it has\.$"):
             await gate.take(bad)
     assert judged(gate) == 1
     assert await gate.exposed() == set()
@@ -181,6 +203,7 @@ async def test_duplicates_are_told_by_nullifier_and_x_and_not_by_proof(gate: Gat
     sent = envelope(chain.membership(ALICE), "hello", epoch=NOW)
     assert await gate.take(sent) is Verdict.NEW
     assert await gate.take(sent) is Verdict.DUPLICATE
+    assert not await gate.gate.check(sent, CLIENT), "nobody has looked at its proof"
     assert await gate.take(changed(sent, proof=BAD)) is Verdict.DUPLICATE
     chain.register(START - 100, OTHERS[0])
     await gate.follow(chain)
@@ -200,8 +223,12 @@ async def test_an_old_root_does_not_hide_a_conflict(gate: Gate, chain: Chain, cl
     clock.now += ROOT_SECONDS
     epoch = clock.now // EPOCH_SECONDS
     assert await gate.take(envelope(mallory, "here", epoch=epoch)) is Verdict.NEW
-    clock.now += 30
-    assert await gate.take(envelope(mallory, "there", epoch=epoch), PEER, late=True) is Verdict.CONFLICT
+    clock.now += TOLERANCE + 1
+    second = envelope(mallory, "there", epoch=epoch)
+    assert not await gate.gate.check(second, PEER, late=True), "other nodes would not take it"
+    with capture_logs() as logs:
+        assert await gate.record(second) is Verdict.CONFLICT
+    assert logs == [{"log_level": "warning", "event": "member_exposed", "epoch": epoch}]
     assert await gate.exposed() == {MALLORY}
 
 
@@ -292,21 +319,24 @@ async def test_the_log_and_exposures_survive_a_restart(chain: Chain, clock: Cloc
 
 
 async def test_the_log_is_pruned_when_an_epoch_can_come_no_more(
-    gate: Gate, chain: Chain, clock: Clock
+    gate: Gate, chain: Chain, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent = envelope(chain.membership(ALICE), "hello", epoch=NOW)
-    await gate.take(sent)
-    clock.now = START + EPOCH_SECONDS + ROOT_SECONDS - 1
-    assert await gate.gate.prune(clock.now) == 0
-    assert await gate.take(sent, PEER, late=True) is Verdict.DUPLICATE
-    clock.now += 2 * ROOT_SECONDS + 2 * EPOCH_SECONDS
-    assert await gate.gate.prune(clock.now) == 1
+    monkeypatch.setattr(nullifiers, "_PRUNED_AT_ONCE", 1)
+    alice, ends = chain.membership(ALICE), START + EPOCH_SECONDS
+    sent = [envelope(alice, text, message_id=n, epoch=NOW) for n, text in enumerate("ab")]
+    for each in sent:
+        await gate.take(each)
+    clock.now = ends + ROOT_SECONDS - 1
+    assert await gate.take(sent[0], PEER, late=True) is Verdict.DUPLICATE
+    # Clocks that are set back by as much find it still.
+    assert await gate.gate.prune(ends + 2 * ROOT_SECONDS - 1) == 0
+    assert await gate.gate.prune(ends + 2 * ROOT_SECONDS) == 2
     assert await gate.db.read(nullifiers.count) == 0
-    with pytest.raises(EpochOutOfRange):
-        await gate.take(sent, PEER, late=True)
 
 
 async def test_what_a_wrong_clock_logged_is_pruned_too(gate: Gate, chain: Chain, clock: Clock) -> None:
     clock.now += 10**6
-    await gate.take(envelope(chain.membership(ALICE), "hello", epoch=clock.now // EPOCH_SECONDS))
-    assert await gate.gate.prune(START) == 1
+    epoch = clock.now // EPOCH_SECONDS
+    await gate.take(envelope(chain.membership(ALICE), "hello", epoch=epoch))
+    assert await gate.gate.prune(epoch * EPOCH_SECONDS - DAY) == 0
+    assert await gate.gate.prune(epoch * EPOCH_SECONDS - DAY - 1) == 1
