@@ -180,5 +180,5 @@ class Slasher:
         latest: Transaction | None = exposure.slash or exposure.commit
         if latest is None or latest.state not in _FAILED:
             return False
-        pause: int = min(MAX_RETRY_SECONDS, RETRY_SECONDS << min(exposure.attempts, 10))
+        pause = min(MAX_RETRY_SECONDS, RETRY_SECONDS << exposure.attempts)
         return self._clock() < latest.created + pause

@@ -2,9 +2,7 @@
 One ETH is worth 3,000 tokens of 6 decimals."""
 
 import asyncio
-import hashlib
 import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -12,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.services.node import books
 from tests.services.node.books import CHAIN_ID, CHANNELS, PAYEE, TOKEN, Blocks, Clock, address, signed
+from tests.services.node.desk import GAS_PRICE, Desk, stored
 from web3 import AsyncWeb3
 
 from waypost.chain.channels import Channels
@@ -23,42 +22,15 @@ from waypost.node.claim_plan import BATCH_GAS, ENTRY_GAS, Market
 from waypost.node.claims import LEAST_GAS, LEAST_GAS_PER_ENTRY, MAX_GAS, Claimer, ClaimerStatus, ClaimRecord
 from waypost.node.ledger import Ledger
 from waypost.node.loops import Signal
-from waypost.node.outbox import Outbox
 from waypost.node.settings import ClaimSettings
-from waypost.node.transactions import Attempt, Draft, State, Transaction
+from waypost.node.transactions import Draft, State, Transaction
 
 DEPOSIT = 10**12
 TOKEN_PER_ETHER = 3_000_000_000
-MARKET = Market(gas_price=10**9, token_per_ether=TOKEN_PER_ETHER)
+MARKET = Market(GAS_PRICE, token_per_ether=TOKEN_PER_ETHER)
 COST = MARKET.cost(BATCH_GAS + ENTRY_GAS)
 """What a claim of one receipt is thought to cost beforehand."""
 LEAST = LEAST_GAS + LEAST_GAS_PER_ENTRY
-
-
-class Desk(Outbox):
-    """In place of the outbox and the chain behind it: keeps what it is given, and answers as a test says."""
-
-    def __init__(self, db: Database, clock: Clock) -> None:
-        self._db, self._clock = db, clock
-        self.price = MARKET.gas_price
-        self.pays = 2**96
-        self.estimate = 60_000
-        self.drafts: list[Draft] = []
-        self.hurried: list[int] = []
-
-    async def gas_price(self) -> int:
-        return self.price
-
-    async def rehearse(self, call: Call) -> tuple[bytes, int]:
-        return self.pays.to_bytes(32), self.estimate
-
-    async def post(self, draft: Draft, record: Callable[[sqlite3.Connection, int], None]) -> Transaction:
-        self.drafts.append(draft)
-        return await self._db.write(lambda connection: _add(connection, draft, self._clock(), record))
-
-    async def hurry(self, transaction: Transaction) -> None:
-        self.hurried.append(transaction.id)
-        await self._db.write(lambda connection: transactions.hurry(connection, transaction.nonce))
 
 
 @dataclass
@@ -339,7 +311,7 @@ async def test_the_claim_on_its_way_is_told_as_it_was_recorded(alone: Alone) -> 
 async def test_history_tells_the_latest_hundred_unless_asked_for_more(alone: Alone) -> None:
     def claim(connection: sqlite3.Connection) -> None:
         for value in range(103):
-            sent = _add(connection, Draft("claim", Call(CHANNELS, b""), 1), alone.clock(), lambda *_: None)
+            sent = stored(connection, Draft("claim", Call(CHANNELS, b""), 1), alone.clock(), lambda *_: None)
             connection.execute("INSERT INTO claims VALUES (?, ?, 1)", (sent.id, str(value)))
 
     await alone.db.write(claim)
@@ -368,17 +340,3 @@ async def test_what_is_late_is_said_once_and_in_full(alone: Alone) -> None:
         "ends": ends,
     }
     assert [entry for entry in logs if entry["log_level"] == "error"] == [late]
-
-
-def _add(
-    connection: sqlite3.Connection,
-    draft: Draft,
-    now: int,
-    record: Callable[[sqlite3.Connection, int], None],
-) -> Transaction:
-    """What the outbox does once it has signed."""
-    nonce = transactions.next_nonce(connection)
-    attempt = Attempt(hashlib.sha256(bytes([nonce])).digest(), b"", 1, 1, empty=False, signed_at=now)
-    transaction = transactions.add(connection, draft, nonce, attempt)
-    record(connection, transaction)
-    return transactions.find(connection, transaction)
