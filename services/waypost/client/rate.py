@@ -136,7 +136,7 @@ class RateCounter:
         first = max(self._epochs.floor, -(-self._record.not_before // length))
         if self._is_restored:
             first = max(first, -(-self._after_restore() // length))
-        return max(0, first * length - int(self._clock())) if self.epoch < first else 0
+        return max(0, first * length - int(self._clock()))
 
     # ---- Restored ----
 
@@ -150,7 +150,7 @@ class RateCounter:
     def _skip(self) -> None:
         """Another copy of the folder may have used anything up to now: only epochs that begin later are
         new."""
-        record = self._record.model_copy(deep=True)
+        record = self._record.model_copy()
         record.not_before = max(record.not_before, self._after_restore())
         self._save(record)
 

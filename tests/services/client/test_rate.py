@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from waypost import files
+from waypost.client import rate
 from waypost.client.rate import KEPT_EPOCHS, SLACK_SECONDS, RateCounter
 from waypost.client.store import Store
 from waypost.errors import DataInUse, EpochSpent, InvalidConfig, InvalidShares
@@ -93,6 +94,26 @@ def test_a_message_that_is_sent_again_keeps_its_slot_while_the_epoch_lasts(
     assert numbers(counter, b"b", b"b") == [(1_001, 0), (1_001, 0)]
 
 
+def test_a_message_that_was_sent_again_is_among_the_newest(
+    tmp_path: Path, clock: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate, "KEPT_MESSAGES", 2)
+    counter = begun(tmp_path, clock)
+    numbers(counter, b"a", b"b")
+    clock.now += EPOCH
+    assert numbers(counter, b"a", b"c", b"a") == [(1_001, 0), (1_001, 1), (1_001, 0)]
+
+
+def test_each_turn_has_a_stamp_of_its_own(tmp_path: Path, clock: Hand) -> None:
+    """Clocks of file systems are coarse: two turns may be made at one time."""
+    counter = begun(tmp_path, clock)
+    for turn in (1, 2, 3):
+        record = Store(tmp_path, None).rate(COMMITMENT)
+        assert record is not None
+        assert (record.turn, record.marker.split()[0]) == (turn, str(turn))
+        counter.take(b"%d" % turn)
+
+
 def test_a_restart_goes_on(tmp_path: Path, clock: Hand) -> None:
     assert numbers(begun(tmp_path, clock), b"a") == [(1_000, 0)]
     assert numbers(opened(tmp_path, clock), b"b") == [(1_000, 1)]
@@ -117,12 +138,29 @@ def test_epochs_that_are_forgotten_are_closed(tmp_path: Path, clock: Hand) -> No
         clock.now = START + number * EPOCH
         counter.take(b"%d" % number)
     clock.now = START
-    with pytest.raises(EpochSpent, match="behind") as refused:
+    sentence = r"^The clock is behind the epochs in which messages were sent; the next"
+    with pytest.raises(EpochSpent, match=sentence) as refused:
         counter.take(b"late")
     assert refused.value.details["seconds"] == 500
     assert counter.left == 0
     clock.now = START + EPOCH
     assert numbers(opened(tmp_path, clock), b"1", b"late") == [(1_001, 0), (1_001, 1)]
+
+
+def test_an_epoch_that_begins_when_the_folder_was_restored_may_be_closed_all_the_same(
+    tmp_path: Path, clock: Hand
+) -> None:
+    begun(tmp_path, clock).take(b"a")
+    store = Store(tmp_path, (tmp_path / "lock").open("wb"))
+    record = store.rate(COMMITMENT)
+    assert record is not None
+    record.not_before = 1_001 * EPOCH
+    record.identifiers[IDENTIFIER.hex()].floor = 1_003
+    store.save_rate(COMMITMENT, record)
+    clock.now = 1_001 * EPOCH
+    with pytest.raises(EpochSpent, match="behind") as refused:
+        opened(tmp_path, clock).take(b"b")
+    assert refused.value.details == {"limit": LIMIT, "used": 0, "epoch": 1_001, "seconds": 2 * EPOCH}
 
 
 def copied(folder: Path, to: Path) -> Path:
@@ -171,7 +209,11 @@ def test_shortly_before_an_epoch_ends_a_restored_folder_skips_the_next_one_too(
     """Others' clocks may be in it already."""
     begun(tmp_path / "home", clock).take(b"a")
     clock.now = 1_001 * EPOCH - SLACK_SECONDS + 1
-    assert opened(copied(tmp_path / "home", tmp_path / "copy"), clock).seconds_to_next == 719
+    counter = opened(copied(tmp_path / "home", tmp_path / "copy"), clock)
+    assert counter.seconds_to_next == 719
+    with pytest.raises(EpochSpent):
+        counter.take(b"b")
+    assert counter.seconds_to_next == 719, "that is on disk now"
 
 
 def test_a_restored_folder_does_not_believe_a_clock_that_is_behind_the_chain(
@@ -188,7 +230,8 @@ def test_a_restored_folder_does_not_believe_a_clock_that_is_behind_the_chain(
 
 def test_without_a_record_nothing_is_known_of_this_epoch(tmp_path: Path, clock: Hand) -> None:
     counter = opened(tmp_path, clock)
-    with pytest.raises(EpochSpent, match="new or was restored"):
+    sentence = r"^This folder is new or was restored, so what was sent in this epoch is not known; the next"
+    with pytest.raises(EpochSpent, match=sentence):
         counter.take(b"a")
     clock.now += EPOCH
     assert numbers(counter, b"a") == [(1_001, 0)]
