@@ -1,4 +1,4 @@
-"""Mutation testing of the node's money in Python, by mutmut: `make mutate ARGS="--only ledger"`.
+"""Mutation testing of money and rates in Python, by mutmut: `make mutate ARGS="--only ledger"`.
 mutmut wants its sources in src/, so it works on a copy in build/mutate/, where its results stay."""
 
 import hashlib
@@ -17,8 +17,15 @@ TARGETS = {
     "claim_plan": ("test_claim_plan.py",),
     "ledger": ("test_ledger.py", "test_ledger_chain.py", "test_ledger_refusals.py", "test_ledger_machine.py"),
     "claims": ("test_claims_alone.py", "test_claims_told.py", "test_claims.py"),
+    "rate_gate": ("test_rate_gate.py",),
+    "nullifiers": ("test_rate_gate.py",),
+    "exposures": ("test_exposures.py",),
+    "slasher": ("test_slasher_alone.py",),
+    "rate": ("test_rate.py",),
 }
-"""Modules of services/waypost/node, and the tests that must kill their mutants."""
+"""Modules, and the tests that must kill their mutants, which are in the folder of the same name."""
+FOLDERS = {"rate": "client"}
+"""Of services/waypost; all others are in node."""
 ENVIRONMENT = {**os.environ, "PYTHONPATH": "src"}
 
 
@@ -41,7 +48,7 @@ def report(target: str, explained: set[str]) -> bool:
     """Prints a count and the survivors; False if one is not explained, or nothing was judged."""
     place = OUT / f"python-{target}"
     if not (place / "mutants").exists() or _stamp(place) != _state(target):
-        print(f"node/{target}.py: nothing is judged yet")
+        print(f"{_folder(target)}/{target}.py: nothing is judged yet")
         return False
     told = subprocess.run(
         [sys.executable, "-m", "mutmut", "results", "--all", "true"],
@@ -55,7 +62,8 @@ def report(target: str, explained: set[str]) -> bool:
     survivors = sorted(name for name, verdict in verdicts.items() if verdict in ("survived", "no tests"))
     unjudged = sum(verdict == "not checked" for verdict in verdicts.values())
     judged = len(verdicts) - unjudged
-    print(f"node/{target}.py: {judged - len(survivors)} killed / {judged}, {unjudged} not judged yet")
+    killed = judged - len(survivors)
+    print(f"{_folder(target)}/{target}.py: {killed} killed / {judged}, {unjudged} not judged yet")
     for name in survivors:
         mark = "explained" if short(name) in explained else "NOT EXPLAINED"
         print(f"| `{short(name)}` | {mark} |")
@@ -64,12 +72,16 @@ def report(target: str, explained: set[str]) -> bool:
 
 def short(name: str) -> str:
     """`ledger.Ledger.prune.3` for mutmut's name of a mutant."""
-    module, function = name.removeprefix("waypost.node.").split(".", 1)
+    _, _, module, function = name.split(".", 3)
     function, _, number = function.rpartition("__mutmut_")
     parts = [part for part in re.split("ǁ", function.removeprefix("x")) if part]
     return ".".join(
         (module, *(part.removeprefix("_") if len(parts) == 1 else part for part in parts), number)
     )
+
+
+def _folder(target: str) -> str:
+    return FOLDERS.get(target, "node")
 
 
 def _workshop(target: str) -> Path:
@@ -79,13 +91,14 @@ def _workshop(target: str) -> Path:
     for name, source in (("src", "services"), ("tests", "tests")):
         shutil.rmtree(place / name, ignore_errors=True)
         shutil.copytree(ROOT / source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
-    tests = [f"tests/services/node/{name}" for name in TARGETS[target]]
+    folder = _folder(target)
+    tests = [f"tests/services/{folder}/{name}" for name in TARGETS[target]]
     config = (ROOT / "pyproject.toml").read_text().replace('pythonpath = ["."]', 'pythonpath = [".", "src"]')
     (place / "pyproject.toml").write_text(
         f"""{config}
 [tool.mutmut]
 source_paths = ["src/waypost"]
-only_mutate = ["src/waypost/node/{target}.py"]
+only_mutate = ["src/waypost/{folder}/{target}.py"]
 pytest_add_cli_args_test_selection = {tests!r}
 also_copy = ["src", "tests", "pyproject.toml"]
 """
@@ -101,6 +114,7 @@ def _stamp(place: Path) -> str:
 
 def _state(target: str) -> str:
     """Names the code and its tests."""
-    tests = (ROOT / "tests/services/node" / name for name in TARGETS[target])
-    files = [ROOT / f"services/waypost/node/{target}.py", *tests]
+    folder = _folder(target)
+    tests = (ROOT / "tests/services" / folder / name for name in TARGETS[target])
+    files = [ROOT / f"services/waypost/{folder}/{target}.py", *tests]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
