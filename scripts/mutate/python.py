@@ -22,9 +22,10 @@ TARGETS = {
     "exposures": ("test_exposures.py",),
     "slasher": ("test_slasher_alone.py",),
     "rate": ("test_rate.py",),
+    "marker": ("test_marker.py", "test_rate.py"),
 }
 """Modules, and the tests that must kill their mutants, which are in the folder of the same name."""
-FOLDERS = {"rate": "client"}
+FOLDERS = {"rate": "client", "marker": "client"}
 """Of services/waypost; all others are in node."""
 ENVIRONMENT = {**os.environ, "PYTHONPATH": "src"}
 
