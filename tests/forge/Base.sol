@@ -12,6 +12,7 @@ interface Vm {
     function roll(uint256 number) external;
     function expectRevert(bytes calldata reason) external;
     function expectEmit(address emitter) external;
+    function expectEmit(address emitter, uint64 count) external;
     function expectCall(address callee, bytes calldata data, uint64 count) external;
     function etch(address account, bytes calldata code) external;
 }

@@ -83,6 +83,7 @@ contract MembershipLeaveTest is MembershipBase {
         holds(2 * STAKE + 800, 320, 80);
         vm.warp(START + 2 * PERIOD);
         eq(members.collect(thief, records), 0);
+        holds(2 * STAKE + 800, 320, 80); // nothing is burned, either
         refused(abi.encodeWithSelector(IRlnMembership.BatchTooLarge.selector, 501, 500));
         members.collect(HOME, new IRlnMembership.Record[](501));
         eq(members.collect(HOME, new IRlnMembership.Record[](500)), 0);

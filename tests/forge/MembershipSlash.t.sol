@@ -123,9 +123,34 @@ contract MembershipSlashTest is MembershipBase {
     function testPaysNoHomeNodeBeforeAnythingStreams() external {
         IRlnMembership.Record memory record = join();
         commit(SECRET, FINDER);
+        uint256[] memory ids = new uint256[](1);
+        ids[0] = ID;
+        vm.expectEmit(address(members), 0);
+        emit IRlnMembership.Collected(HOME, 0, 0, ids);
         slash(record);
         eq(token.balanceOf(FINDER), 100);
         holds(0, 0, 400 + 600);
+    }
+
+    /// @dev Four fifths rounded down: of the first unit nothing, of the first two as much as the fire gets.
+    function slashAt(uint256 elapsed, uint256 paid) private {
+        IRlnMembership.Record memory record = join();
+        commit(SECRET, FINDER);
+        vm.warp(START + elapsed);
+        uint256[] memory ids = new uint256[](1);
+        ids[0] = ID;
+        vm.expectEmit(address(members));
+        emit IRlnMembership.Collected(HOME, paid, 1, ids);
+        slash(record);
+        holds(0, paid, 400 + 600 - paid);
+    }
+
+    function testBurnsTheFirstUnitThatStreams() external {
+        slashAt(5, 0);
+    }
+
+    function testSharesTheFirstTwo() external {
+        slashAt(10, 1);
     }
 
     function testRefusesOtherSecretsAndRecords() external {
