@@ -136,6 +136,7 @@ def test_survivors_need_an_explanation(judged: Path, made: list[Mutant]) -> None
         ("waypost.node.claims.xǁClaimerǁstep__mutmut_12", "claims.Claimer.step.12"),
         ("waypost.node.claims.x__retry_at__mutmut_1", "claims._retry_at.1"),
         ("waypost.node.ledger.xǁLedgerǁ__init____mutmut_3", "ledger.Ledger.__init__.3"),
+        ("waypost.client.rate.xǁRateCounterǁtake__mutmut_2", "rate.RateCounter.take.2"),
     ],
 )
 def test_names_of_python_mutants(name: str, short: str) -> None:
