@@ -1,10 +1,10 @@
 """RlnMembership.collect: what streams to a home node, and the fifth that is burned."""
 
 import pytest
-from brownie import accounts
+from brownie import accounts, chain
 from brownie.exceptions import VirtualMachineError
 
-from anvil import next_block_at
+from anvil import in_one_block, next_block_at
 from errors import REENTRANT_CALL, reverts
 from members import FEE, PERIOD, PERIODS, STAKE, Members, gross, split
 from operators import BURNED
@@ -110,8 +110,11 @@ def test_refuses_too_many(members, record):
 
 def test_the_largest_batch_fits_in_a_transaction(other, home, DevDollar):
     members = other(DevDollar, (20, 100, 100, 1, 100))
-    records = [members.register(rate=1, periods=9) for _ in range(500)]
-    tx = collect_at(members, records[-1][5] + 100, *records)
+    start, register = chain.time() + 10, members.contract.register
+    calls = [register.encode_input(commitment, 1, home, 9) for commitment in range(1, 501)]
+    in_one_block(start, *((members.payer, members.contract, call) for call in calls))
+    records = [(index + 1, str(members.payer), str(home), index, 1, start, 9) for index in range(500)]
+    tx = collect_at(members, start + 100, *records)
     assert len(tx.events["Collected"]["idCommitments"]) == 500
     assert tx.gas_used < 2**24  # EIP-7825
 
