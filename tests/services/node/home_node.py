@@ -52,6 +52,8 @@ class Person:
     home: ChecksumAddress
     key: bytes = field(default_factory=lambda: new_key("member"))
     secret: int = field(default_factory=lambda: secrets.randbelow(R - 1) + 1)
+    deadline: int = field(default_factory=lambda: int(time.time()) + 3600)
+    """Unless another is given: the same terms are the same order, in the next second, too."""
 
     @property
     def address(self) -> ChecksumAddress:
@@ -71,7 +73,7 @@ class Person:
             "rate": RATE,
             "home_node": self.home,
             "periods": 2,
-            "deadline": int(time.time()) + 3600,
+            "deadline": self.deadline,
         }
         return Registration(**defaults | terms)
 
@@ -82,13 +84,13 @@ class Person:
             "id_commitment": self.commitment,
             "periods": 1,
             "salt": bytes(32),
-            "deadline": int(time.time()) + 3600,
+            "deadline": self.deadline,
         }
         return Extension(**defaults | terms)
 
     def exit(self, **terms: Any) -> Exit:
         """Of this member."""
-        return Exit(**{"id_commitment": self.commitment, "deadline": int(time.time()) + 3600} | terms)
+        return Exit(**{"id_commitment": self.commitment, "deadline": self.deadline} | terms)
 
     def pay(
         self,
