@@ -9,6 +9,7 @@ from http import HTTPStatus
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from waypost.errors import HeadersTooLarge, InvalidRequest, WaypostError
 from waypost.node.api.errors import PROBLEM, document, status_of
@@ -53,13 +54,19 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head, self._in_body = False, True
-        self._give_up_in(None)
+        if not self._upgrades():
+            self._give_up_in(None)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._in_body = False
-        self._give_up_in(None)
+        if not self._upgrades():
+            self._give_up_in(None)
         super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._give_up_in(None)
+        super().handle_websocket_upgrade()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -68,6 +75,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(InvalidRequest("This is not HTTP/1.1."))
+
+    def _upgrades(self) -> bool:
+        """Whether a WebSocket is asked for. The head's deadline then goes on until there is one: where a body
+        was announced, there never is."""
+        return self.parser.should_upgrade() and self._should_upgrade()
 
     def _expect_head(self) -> None:
         self._head_bytes, self._in_head = 0, True
@@ -95,6 +107,24 @@ class BoundedHttp(HttpToolsProtocol):
 class BoundedWebSocket(WebSocketsSansIOProtocol):
     """Uvicorn closes when all that was written has been read: who reads nothing would keep the connection."""
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def handle_connect(self, event: Request) -> None:
+        try:
+            super().handle_connect(event)
+        except UnicodeError:  # a header that its refusal cannot quote
+            self.transport.abort()
+
+    def send_receive_event_to_app(self) -> None:
+        """What is no UTF-8 is passed on as bytes, and refused as they are: uvicorn would log a traceback."""
+        try:
+            b"".join(self.frames).decode()
+        except UnicodeDecodeError:
+            self.curr_msg_data_type = "bytes"
+        super().send_receive_event_to_app()
+
     async def run_asgi(self) -> None:
         await super().run_asgi()
         self._end()
@@ -107,6 +137,11 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
         self._end()
+
+    def _give_up(self) -> None:
+        """Uvicorn never answers a handshake that it cannot read, such as a POST."""
+        if not self.handshake_complete:
+            self.transport.abort()
 
     def _end(self) -> None:
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)

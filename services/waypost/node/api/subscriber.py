@@ -217,4 +217,5 @@ def _parsed(model: type[M], text: str) -> M:
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, fault["loc"])) or "frame"
-        raise InvalidRequest(f"The {where} is not acceptable: {fault['msg']}.", field=where) from None
+        why = fault["msg"].removeprefix("Value error, ")
+        raise InvalidRequest(f"The {where} is not acceptable: {why}.", field=where) from None

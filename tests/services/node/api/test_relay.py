@@ -106,6 +106,14 @@ async def test_bad_first_frames(node: Listening, frame: str | bytes, code: str, 
         assert last["detail"]
 
 
+async def test_text_that_is_no_utf8(node: Listening, caplog: pytest.LogCaptureFixture) -> None:
+    async with node.socket() as there:
+        await there.socket.send(b"\xff", text=True)
+        last, closed = await there.closed()
+        assert (last["code"], closed) == ("invalid_request", 4400)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 async def test_a_mailbox_cursor_is_no_relay_cursor(node: Listening) -> None:
     await node.http.post("/v1/messages", json=message())
     listed = (await node.http.post("/v1/mailbox", json={"topics": [TOPIC]})).json()

@@ -241,6 +241,36 @@ async def test_heads_that_do_not_arrive_are_given_up(
                 assert await reader.read() == b""
 
 
+UPGRADE = (
+    b"GET /v1/relay HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        UPGRADE + b"Content-Length: 5\r\n\r\n",
+        UPGRADE + b"Content-Length: 5\r\n\r\nhello",
+        UPGRADE + b"Transfer-Encoding: chunked\r\n\r\n",
+        UPGRADE.replace(b"GET", b"POST") + b"\r\n",
+        UPGRADE + b"X-Filler: " + b"x" * 20_000 + b"\r\n\r\n",
+        UPGRADE + b"X: 1\r\n" * 300 + b"\r\n",
+        UPGRADE + b"Sec-WebSocket-Protocol: \xff\r\n\r\n",
+    ],
+    ids=["body", "whole body", "chunks", "POST", "long header", "many headers", "protocol"],
+)
+async def test_upgrades_that_cannot_be_made_are_given_up(
+    settings: NodeSettings, monkeypatch: pytest.MonkeyPatch, opening: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.05)
+    async with running(settings) as node, node.raw() as (reader, writer):
+        writer.write(opening)
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+    assert not caplog.records
+
+
 async def test_bodies_that_go_on_after_the_answer_are_cut_off(
     settings: NodeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
