@@ -1,5 +1,5 @@
-"""Others judge our proofs and make some for us: the public ceremony's key, zerokit's published proof,
-circom's own witness program and snarkjs."""
+"""Others judge our proofs and make some for us: the public ceremony's key, zerokit's published proof, a
+client that is not ours, circom's own witness program and snarkjs."""
 
 import json
 import subprocess
@@ -9,7 +9,17 @@ import pytest
 from scripts.compile_circuit import compile_circuit
 from tests.services.zk.conftest import MEMBER, ROOT
 
-from waypost.protocol.rln import Signal, signal
+from waypost.protocol.messages import Message
+from waypost.protocol.relay import signal_of
+from waypost.protocol.rln import (
+    Membership,
+    Signal,
+    application,
+    external_nullifier,
+    hash_to_field,
+    identity_commitment,
+    signal,
+)
 from waypost.zk import circuit, keys, proof, verifying_key
 from waypost.zk.curve import reference
 from waypost.zk.proof import Proof
@@ -70,6 +80,28 @@ def test_the_proof_that_zerokit_publishes_holds(published: Path) -> None:
     assert known is not None
     assert Verifier(key).verify(*known)
     assert not Verifier(key).verify(known[0], [*known[1][:4], 0])
+
+
+# ---- A client that is not ours ----
+
+
+def test_a_message_that_another_client_proved() -> None:
+    """tests/vectors/signals.json, by which docs/relay.md shows how to prove a message."""
+    vector = json.loads((ROOT / "tests/vectors/signals.json").read_text())
+    of, who, made = vector["application"], vector["member"], vector["signal"]
+    identifier = application(of["chainId"], of["contract"], of["network"], of["epochSeconds"])
+    message = Message.from_json(vector["message"])
+    member = Membership(int(who["secret"]), who["rate"], who["index"], tuple(map(int, who["path"])))
+    external = external_nullifier(made["epoch"], identifier)
+    shown = signal(member, made["messageId"], signal_of(message), external)
+    assert str(hash_to_field(identifier)) == of["rlnIdentifier"]
+    assert "0x" + message.id.hex() == vector["id"]
+    assert str(identity_commitment(member.secret)) == who["idCommitment"]
+    names = (made["y"], who["root"], made["nullifier"], vector["x"], made["externalNullifier"])
+    assert tuple(map(str, shown.public)) == names
+    other = proof.parse(json.dumps(vector["snarkjs"]))
+    assert "0x" + other.data.hex() == vector["proof"]
+    assert keys.load_development_verifier(of["chainId"]).verify(other, shown.public)
 
 
 # ---- snarkjs and circom ----

@@ -70,7 +70,8 @@ class _Published(TypedDict):
 )
 async def publish_message(buyer: Buyer, body: PublishMessage, response: Response) -> PublishedMessage:
     """Relays the message: free and to all nodes with a `rateProof`, else for a price to this node's own
-    subscribers. 200 if it had been relayed before."""
+    subscribers. 200 if it had been relayed before. docs/relay.md has how to prove a message, and how to
+    subscribe, by a WebSocket on this path."""
     node, envelope = buyer.node, body.envelope()
     books: dict[str, int] = {"charged": 0, "paid": 0, "spent": 0}
     if envelope.proof is not None:
