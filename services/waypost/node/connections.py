@@ -5,9 +5,10 @@ head and on what follows an early answer, and its WebSockets, which end even if 
 import asyncio
 import json
 from http import HTTPStatus
+from typing import cast
 
 from uvicorn._types import ASGISendEvent
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
@@ -98,8 +99,13 @@ class BoundedHttp(HttpToolsProtocol):
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self._refused = True
+        cycle = cast(RequestResponseCycle | None, self.cycle)
+        answering = cycle is not None and not cycle.response_complete
+        if cycle is not None:
+            cycle.disconnected = True  # its answer would come too late
+            cycle.message_event.set()
         self.transport.write(head.encode() + body)
-        if self.transport.can_write_eof():
+        if self.transport.can_write_eof() and not answering:  # a crash, if one before it writes once more
             self.transport.write_eof()
         self._give_up_in(LINGER_SECONDS)
 
@@ -114,7 +120,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         try:
             super().handle_connect(event)
-        except UnicodeError:  # a header that its refusal cannot quote
+        except UnicodeError:  # a header that its refusal cannot quote; raised, it would be counted for ever
             self.transport.abort()
 
     def send_receive_event_to_app(self) -> None:

@@ -17,7 +17,7 @@ from tests.services.node.api.served import ADMIN_TOKEN, Served, message, price_o
 
 from waypost.chain.connection import connect
 from waypost.errors import DataInUse, InvalidConfig, PortInUse, RpcUnreachable, WrongChain, WrongContract
-from waypost.node import connections, locks
+from waypost.node import connections, locks, server
 from waypost.node.ledger import Charge, Charged
 from waypost.node.server import Listening, serve
 from waypost.node.settings import NodeSettings
@@ -221,6 +221,29 @@ async def test_what_is_no_http_is_refused_in_the_same_form(settings: NodeSetting
             assert (status, problem["code"]) == (400, "invalid_request")
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(b"{}"),
+        request(b"{}") + request(b"{}"),
+        request(b"{}", {"Expect": "100-continue"}),
+    ],
+    ids=["one", "two", "expecting"],
+)
+async def test_nonsense_after_a_request_ends_it(
+    settings: NodeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: bytes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(connections, "LINGER_SECONDS", 0.05)
+    async with running(settings) as node, node.raw() as (reader, writer):
+        writer.write(asked + b"nonsense\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 400")
+        await reader.read()
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 async def test_heads_are_bounded(settings: NodeSettings) -> None:
     async with running(settings) as node:
         start, header = b"GET /healthz HTTP/1.1\r\n", b"X-Filler: " + b"x" * 1000 + b"\r\n"
@@ -264,10 +287,14 @@ async def test_upgrades_that_cannot_be_made_are_given_up(
     settings: NodeSettings, monkeypatch: pytest.MonkeyPatch, opening: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.05)
-    async with running(settings) as node, node.raw() as (reader, writer):
-        writer.write(opening)
-        with contextlib.suppress(ConnectionResetError):
-            assert await reader.read() == b""
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 4 - settings.relay.max_subscribers)
+    async with running(settings) as node:
+        for _ in range(4):
+            async with node.raw() as (reader, writer):
+                writer.write(opening)
+                with contextlib.suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+        assert (await node.http.get("/healthz")).status_code == 200  # they take no places any more
     assert not caplog.records
 
 
