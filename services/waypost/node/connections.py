@@ -12,13 +12,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
-from waypost.errors import HeadersTooLarge, InvalidRequest, WaypostError
+from waypost.errors import HeadersTooLarge, InvalidRequest, RateLimited, WaypostError
 from waypost.node.api.errors import PROBLEM, document, status_of
+from waypost.node.limits import address_of
 
 MAX_HEAD = 32 * 1024
 """Bytes of request line and headers."""
 HEAD_SECONDS = 10.0
 """How long a head may take to arrive, from the connection's start or from its own first byte."""
+CONNECTIONS_OF_AN_ADDRESS = 256
+"""At once. Many people may share one, but a node has places for some two thousand connections in all."""
 LINGER_SECONDS = 2.0
 """For how long a client that was refused may go on sending: hanging up at once would lose the answer."""
 
@@ -32,6 +35,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.address = address_of(self.client)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -110,11 +114,23 @@ class BoundedHttp(HttpToolsProtocol):
         self._give_up_in(LINGER_SECONDS)
 
 
+class DirectHttp(BoundedHttp):
+    """For clients that no proxy stands before: an address has so many connections, WebSockets among them."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        most = CONNECTIONS_OF_AN_ADDRESS
+        if sum(getattr(each, "address", "") == self.address for each in self.connections) > most:
+            self._refuse(RateLimited(f"An address may have {most} connections.", maximum=most, retryAfter=10))
+            self.transport.close()  # at once: those that linger take places, too
+
+
 class BoundedWebSocket(WebSocketsSansIOProtocol):
     """Uvicorn closes when all that was written has been read: who reads nothing would keep the connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.address = address_of(self.client)
         self.loop.call_later(HEAD_SECONDS, self._give_up)
 
     def handle_connect(self, event: Request) -> None:

@@ -114,15 +114,16 @@ def mark_paid(scope: Scope) -> None:
 
 
 def remote_address(scope: Scope, *, trusted_proxy: bool) -> str:
-    """Who is asking: the peer, or the last X-Forwarded-For entry, which is the one that our own proxy wrote.
-
-    IPv6 addresses count by /64, since whoever has one address of it has all of them.
-    """
+    """Who is asking: the peer, or the last X-Forwarded-For entry, which our own proxy wrote."""
     client = scope.get("client")
+    if trusted_proxy and (forwarded := Headers(scope=scope).getlist("x-forwarded-for")):
+        client = forwarded[-1].rpartition(",")[2].strip(), 0
+    return address_of(client)
+
+
+def address_of(client: tuple[str, int] | None) -> str:
+    """What counts as one address of a client: of IPv6 a /64, since whoever has one of it has all of them."""
     text = client[0] if client else "unknown"
-    if trusted_proxy:
-        forwarded = Headers(scope=scope).getlist("x-forwarded-for")
-        text = forwarded[-1].rpartition(",")[2].strip() if forwarded else text
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

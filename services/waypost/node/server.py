@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from waypost.errors import InvalidConfig, PortInUse
 from waypost.node import locks
 from waypost.node.app import create_admin_app, create_app
-from waypost.node.connections import BoundedHttp, BoundedWebSocket
+from waypost.node.connections import BoundedHttp, BoundedWebSocket, DirectHttp
 from waypost.node.node import Node
 from waypost.node.settings import NodeSettings
 
@@ -139,7 +139,7 @@ class _Server(uvicorn.Server):
 def _configuration(settings: NodeSettings, app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=BoundedHttp,
+        http=BoundedHttp if settings.trusted_proxy else DirectHttp,
         ws=BoundedWebSocket,
         ws_max_size=MAX_FRAME,
         ws_per_message_deflate=False,

@@ -37,8 +37,8 @@ def _address(value: object) -> ChecksumAddress:
 def _decimal(bits: int) -> Callable[[object], int]:
     def parse(value: object) -> int:
         if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
-            raise ValueError("an amount is a decimal string")
-        return in_range("amount", int(value), bits)
+            raise ValueError("a number is expected, as a decimal string")
+        return in_range("the number", int(value), bits)
 
     return parse
 

@@ -46,12 +46,14 @@ class AcceptedRoot(Model):
 
 class Tree(Model):
     """The tree after `block`, and what proofs are made for. `roots` are the accepted ones, newest first; a
-    root is accepted for `rootSeconds` after the block that replaced it."""
+    root is accepted for `rootSeconds` after the block that replaced it. `verifyingKey` is the SHA-256 of the
+    key's compressed points: alpha, beta, gamma, delta, and those of the public signals."""
 
     contract: Address
     network: str
     rln_identifier: Uint256
     epoch_seconds: int
+    verifying_key: Bytes32
     depth: int
     members: int
     leaves: int
@@ -83,6 +85,7 @@ async def describe_tree(rln: RlnHere) -> Tree:
         network=rln.settings.network,
         rln_identifier=hash_to_field(rln.identifier),
         epoch_seconds=rln.settings.epoch_seconds,
+        verifying_key=bytes.fromhex(rln.key),
         depth=DEPTH,
         members=state.members,
         leaves=state.leaves,

@@ -89,6 +89,7 @@ async def test_the_tree_describes_itself(limited: Served, registry: Registry) ->
     assert tree["contract"] == registry.contract.address
     assert tree["rlnIdentifier"] == str(hash_to_field(identifier))
     assert (tree["depth"], tree["epochSeconds"], tree["rootSeconds"]) == (DEPTH, 600, ROOT_SECONDS)
+    assert tree["verifyingKey"] == "0x" + keys.development_key().digest
     assert tree["roots"][0]["root"] == tree["root"] == str(registry.root)
     assert tree["roots"][0]["acceptedUntil"] is None
     assert all(each["acceptedUntil"] > 0 for each in tree["roots"][1:])

@@ -14,9 +14,18 @@ from typing import Any
 import httpx
 import pytest
 from tests.services.node.api.served import ADMIN_TOKEN, Served, message, price_of
+from websockets.asyncio.client import connect as connect_socket
 
 from waypost.chain.connection import connect
-from waypost.errors import DataInUse, InvalidConfig, PortInUse, RpcUnreachable, WrongChain, WrongContract
+from waypost.errors import (
+    DataInUse,
+    InvalidConfig,
+    PortInUse,
+    RateLimited,
+    RpcUnreachable,
+    WrongChain,
+    WrongContract,
+)
 from waypost.node import connections, locks, server
 from waypost.node.ledger import Charge, Charged
 from waypost.node.server import Listening, serve
@@ -268,6 +277,38 @@ UPGRADE = (
     b"GET /v1/relay HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
+
+
+async def test_an_address_has_so_many_connections(
+    settings: NodeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WebSockets are among them; places that are left can be taken again."""
+    monkeypatch.setattr(connections, "CONNECTIONS_OF_AN_ADDRESS", 4)
+
+    async def ask(source: str) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", node.port, local_addr=(source, 0))
+        with contextlib.closing(writer):
+            with contextlib.suppress(ConnectionError):
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return await reader.read()
+
+    async with running(settings) as node:
+        await node.http.aclose()
+        async with contextlib.AsyncExitStack() as held:
+            for _ in range(2):
+                await held.enter_async_context(node.raw())
+                await held.enter_async_context(connect_socket(f"ws://127.0.0.1:{node.port}/v1/relay"))
+            refused = await ask("127.0.0.1")
+            assert refused.startswith(b"HTTP/1.1 429 ")
+            assert json.loads(refused.partition(b"\r\n\r\n")[2])["code"] == RateLimited.code
+            assert (await ask("127.0.0.2")).startswith(b"HTTP/1.1 200 ")
+        while not (await ask("127.0.0.1")).startswith(b"HTTP/1.1 200 "):  # noqa: ASYNC110  # they end soon
+            await asyncio.sleep(0.05)
+    behind = settings.model_copy(update={"trusted_proxy": True})
+    async with running(behind) as node, contextlib.AsyncExitStack() as held:
+        for _ in range(6):
+            await held.enter_async_context(node.raw())
+        assert (await ask("127.0.0.1")).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize(
