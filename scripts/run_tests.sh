@@ -17,8 +17,8 @@ run() {
 run contracts scripts/brownie.sh pytest $(ls -d tests/contracts tests/invariants 2>/dev/null)
 # Schemathesis tries one operation after the other as subtests, of which it runs only the first under xdist.
 schema=tests/services/node/api/test_schema.py
-# Long tests, which mostly wait for blocks, come first, and one more worker than there are processors uses their pauses.
-run services .venv/bin/pytest --color=no -n 3 --dist loadfile --no-loadscope-reorder --ignore=$schema tests/e2e tests/fire tests/services
+# Long tests, which mostly wait for blocks, come first; two more workers than there are processors use their pauses.
+run services .venv/bin/pytest --color=no -n 4 --dist loadfile --no-loadscope-reorder --ignore=$schema tests/e2e tests/fire tests/services
 run schema .venv/bin/pytest --color=no $schema
 
 echo

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from waypost.chain.development import CHAIN_ID, FUNDED_KEYS
 from waypost.client import keystore
 from waypost.client.account import Account
 from waypost.errors import InvalidConfig, KeystoreLocked
@@ -42,8 +43,6 @@ def signing_key(
     if chosen is not None and dev_account is not None:
         raise InvalidConfig("Give either --keystore or --dev-account, not both.")
     if dev_account is not None:
-        from waypost.chain.embedded import CHAIN_ID, FUNDED_KEYS  # takes a second
-
         if chain_id != CHAIN_ID:
             raise InvalidConfig(
                 f"Development accounts have public keys: they are for chain {CHAIN_ID}, not {chain_id}.",

@@ -1,5 +1,4 @@
-"""What an embedded chain starts with: funded accounts and the contracts that real chains have.
-Its chain id and accounts are those of every development chain, so that wallets and tools know them."""
+"""What an embedded chain starts with: funded accounts and the contracts that real chains have."""
 
 import os
 from typing import Any
@@ -8,23 +7,15 @@ from eth.constants import BLANK_ROOT_HASH, POST_MERGE_DIFFICULTY, POST_MERGE_NON
 from eth.typing import AccountDetails
 from eth.vm.forks.cancun.constants import BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CONTRACT_CODE
 from eth.vm.forks.prague.constants import HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CONTRACT_CODE
-from eth_account.hdaccount import HDPath, seed_from_mnemonic
 from eth_typing import Address
 
 from waypost.chain import proxy
+from waypost.chain.development import FUNDED_KEYS
 from waypost.protocol.signatures import address_bytes, address_of
-
-CHAIN_ID = 31337
-MNEMONIC = "test test test test test test test test test test test junk"
-"""Known to everybody: never send anything of value to its accounts."""
 
 BLOCK_GAS_LIMIT = 60_000_000
 BASE_FEE = 1_000_000_000
 BALANCE = 10_000 * 10**18
-
-_SEED = seed_from_mnemonic(MNEMONIC, "")
-FUNDED_KEYS = tuple(HDPath(f"m/44'/60'/0'/0/{index}").derive(_SEED) for index in range(10))
-"""Private keys of ten accounts with 10,000 ETH each."""
 
 
 def state() -> dict[Address, AccountDetails]:

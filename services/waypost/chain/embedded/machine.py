@@ -17,6 +17,7 @@ from eth.vm.spoof import SpoofTransaction
 from eth_typing import Address, BlockNumber
 from eth_utils.exceptions import ValidationError
 
+from waypost.chain.development import CHAIN_ID
 from waypost.chain.embedded import genesis
 
 # A library under py-evm raises Python's recursion limit so far that nested JSON would overflow the stack.
@@ -215,5 +216,5 @@ class Machine:
 
 
 class _PragueChain(Chain):
-    chain_id = genesis.CHAIN_ID
+    chain_id = CHAIN_ID
     vm_configuration = ((BlockNumber(0), PragueVM),)

@@ -10,6 +10,7 @@ from eth.vm.forks.prague import PragueVM
 from eth_utils.exceptions import ValidationError
 from rlp.exceptions import RLPException  # type: ignore[import-untyped]
 
+from waypost.chain.development import CHAIN_ID
 from waypost.chain.embedded import genesis
 from waypost.chain.embedded.jsonrpc import REJECTED, RpcError
 from waypost.chain.embedded.machine import Block, Machine, Transaction
@@ -115,8 +116,8 @@ def _decode(raw: bytes) -> Transaction:
         raise RpcError(REJECTED, "transaction type not supported") from None
     except (ValidationError, RLPException, ValueError, TypeError, IndexError) as error:
         raise RpcError(REJECTED, f"invalid transaction: {error}") from None
-    if transaction.chain_id not in (None, genesis.CHAIN_ID):
-        sentence = f"invalid chain id for signer: have {transaction.chain_id} want {genesis.CHAIN_ID}"
+    if transaction.chain_id not in (None, CHAIN_ID):
+        sentence = f"invalid chain id for signer: have {transaction.chain_id} want {CHAIN_ID}"
         raise RpcError(REJECTED, sentence)
     return transaction
 

@@ -14,7 +14,8 @@ from eth_abi.exceptions import DecodingError
 from eth_typing import Address
 from eth_utils.exceptions import ValidationError
 
-from waypost.chain.embedded import formats, genesis, parameters
+from waypost.chain.development import CHAIN_ID
+from waypost.chain.embedded import formats, parameters
 from waypost.chain.embedded.jsonrpc import LIMIT_EXCEEDED, REJECTED, REVERTED, Method, Parameter, RpcError
 from waypost.chain.embedded.machine import Block, Message
 from waypost.chain.embedded.miner import Miner
@@ -45,9 +46,9 @@ class Rpc:
         self._machine = miner.machine
         self.methods = {
             "web3_clientVersion": Method(lambda: f"waypost/{version('waypost')}/py-evm", ()),
-            "net_version": Method(lambda: str(genesis.CHAIN_ID), ()),
+            "net_version": Method(lambda: str(CHAIN_ID), ()),
             "net_listening": Method(lambda: True, ()),
-            "eth_chainId": Method(lambda: formats.quantity(genesis.CHAIN_ID), ()),
+            "eth_chainId": Method(lambda: formats.quantity(CHAIN_ID), ()),
             "eth_syncing": Method(lambda: False, ()),
             "eth_accounts": Method(list, ()),
             "eth_blockNumber": Method(lambda: formats.quantity(self._machine.head.number), ()),
