@@ -14,6 +14,7 @@ def test_by_hand(tmp_path: Path) -> None:
         blocks("README.md", "## By hand")[0],
         ("waypost chain &", f"waypost chain --port {chain_port} &\nuntil_ok waypost deploy --dry-run"),
         ("node init", f"node init --port {node_port}"),
+        ("waypost rln leave", "waypost rln extend --periods 2 --dry-run\nwaypost rln leave"),
         ("waypost node run &", f"waypost node run &\nuntil_ok curl -fs http://127.0.0.1:{node_port}/readyz"),
     )
     environment = {
@@ -23,6 +24,8 @@ def test_by_hand(tmp_path: Path) -> None:
     output = run(script, tmp_path, environment)
     assert "hello, me" in output
     assert "hello, all" in output
+    assert "2 more periods cost 0.02 DUSD; paid until " in output
+    assert "Ends the membership: 0.1 DUSD come back, " in output
     assert "Claimed so far: 0.101 DUSD." in output
 
 

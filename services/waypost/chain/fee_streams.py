@@ -51,8 +51,17 @@ class Tariff:
     def kept(self, record: MemberRecord, state: MemberState, now: int) -> int:
         """What its home node is paid in all, whatever the owner does from `now` on: no period that has begun
         is given back. Only a slash can take it from the node, and burns it."""
+        return home_share(self._due(record, state, now))
+
+    def returned(self, record: MemberRecord, state: MemberState, now: int) -> int:
+        """What its owner gets back in all who leaves now: the stake, and fees of periods that have not
+        begun. Whoever is slashed or expired gets less."""
+        paid = self.fee(record.rate, record.periods + state.added)
+        return self.stake(record.rate) + paid - self._due(record, state, now)
+
+    def _due(self, record: MemberRecord, state: MemberState, now: int) -> int:
         left = replace(state, left_at=state.left_at or now)
-        return home_share(self._gross(record, self._stream_end(record, left)))
+        return self._gross(record, self._stream_end(record, left))
 
     def _gross(self, record: MemberRecord, until: int) -> int:
         return self.fee_per_rate * record.rate * (until - record.start) // self.period

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from waypost.cli.amounts import Unit
 from waypost.cli.collect import collect
 from waypost.cli.nouns import examples, noun
 from waypost.cli.options import (
@@ -138,12 +139,14 @@ def extend(
 
     async def run() -> None:
         async with open_client(places, rpc_url, manifest, password_file) as (client, unit):
-            fee = await client.orders.quote_extension(periods)
+            fee, until = await client.orders.quote_extension(periods)
             data: dict[str, Any] = {"periods": periods, "fee": str(fee)}
+            line = f"{periods} more periods cost {unit.show(fee)}; paid until {utc(until)} then."
             if dry_run:
-                out.result({**data, "dryRun": True}, [f"{periods} more periods cost {unit.show(fee)}."])
+                out.result({**data, "paidUntil": until, "dryRun": True}, [line])
                 return
-            out.confirm(f"Pay {unit.show(fee)} for {periods} more periods?", yes=yes)
+            out.progress(line)
+            out.confirm(f"Pay {unit.show(fee)}?", yes=yes)
             key = signing_key(keystore, dev_account, password_file, client.deployment.chain_id)
             sender = None if key is None else client.sender(key)
             until = await client.orders.extend(periods, sender=sender)
@@ -175,12 +178,12 @@ def leave(
     out, places = Output(json), Places.under(home)
 
     async def run() -> None:
-        async with open_client(places, rpc_url, manifest, password_file) as (client, _):
+        async with open_client(places, rpc_url, manifest, password_file) as (client, unit):
             plan = await client.orders.plan_leave()
             if dry_run:
-                out.result({**_leaving_json(plan), "dryRun": True}, [_leaving_text(plan)])
+                out.result({**_leaving_json(plan), "dryRun": True}, [_leaving_text(plan, unit)])
                 return
-            out.progress(_leaving_text(plan))
+            out.progress(_leaving_text(plan, unit))
             if plan.step is LeaveStep.EXIT:
                 out.confirm("Leave? Nothing can be sent with the membership afterwards.", yes=yes)
             key = signing_key(keystore, dev_account, password_file, client.deployment.chain_id)
@@ -189,7 +192,7 @@ def leave(
             while wait and done.step is not LeaveStep.DONE:
                 await asyncio.sleep(POLL_SECONDS)
                 done = await client.orders.leave(sender=sender)
-            out.result(_leaving_json(done), [_leaving_text(done)])
+            out.result(_leaving_json(done), [_leaving_text(done, unit)])
 
     asyncio.run(run())
 
@@ -274,14 +277,18 @@ def _leaving_json(leaving: Leaving) -> dict[str, Any]:
     return {
         "next": leaving.step.value,
         "withdrawableAt": leaving.withdrawable_at or None,
+        "returned": str(leaving.returned) if leaving.step is LeaveStep.EXIT else None,
         "ended": leaving.why or None,
     }
 
 
-def _leaving_text(leaving: Leaving) -> str:
+def _leaving_text(leaving: Leaving, unit: Unit) -> str:
     match leaving.step:
         case LeaveStep.EXIT:
-            return "Ends the membership; fees for periods that have not begun come back with the stake."
+            back = unit.show(leaving.returned)
+            return (
+                f"Ends the membership: {back} come back, the stake and fees of periods that have not begun."
+            )
         case LeaveStep.WAIT:
             return f"The stake can be withdrawn from {utc(leaving.withdrawable_at)} on: run this again then."
         case LeaveStep.WITHDRAW:

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from waypost.chain.connection import Call
+from waypost.chain.fee_streams import Tariff
 from waypost.chain.membership import MemberState
 from waypost.chain.transactions import Sender
 from waypost.client import answers
@@ -77,10 +78,12 @@ class LeaveStep(Enum):
 @dataclass(frozen=True, slots=True)
 class Leaving:
     """The next step, and from when (Unix seconds) the stake can be withdrawn, 0 if that is not known yet.
-    `why`: how the membership ended, once it has."""
+    `returned`: before the first step, the base units that come back in the end. `why`: how the membership
+    ended, once it has."""
 
     step: LeaveStep
     withdrawable_at: int = 0
+    returned: int = 0
     why: str = ""
 
 
@@ -175,14 +178,18 @@ class Orders:
 
     # ---- Extend ----
 
-    async def quote_extension(self, periods: int) -> int:
-        """What more periods of the current membership cost. Raises as `quote`."""
-        record = self._memberships.current()
+    async def quote_extension(self, periods: int) -> tuple[int, int]:
+        """What more periods of the current membership cost, and until when (Unix seconds) it is paid then.
+        Raises as `quote`, and MembershipMissing unless it is a member."""
+        record = await self._memberships.refresh(self._memberships.current())
+        self._require_member(record)
         if not 1 <= periods < 2**32:
             raise InvalidMembership("A membership is extended by at least one period.", periods=periods)
-        _, fee = await self._context.deployment.require_membership().cost(record.rate, periods)
+        contract = self._context.deployment.require_membership()
+        _, fee = await contract.cost(record.rate, periods)
         await self._require_balance(fee)
-        return fee
+        until = await contract.paid_until(self._memberships.member(record))
+        return fee, until + periods * await contract.period()
 
     async def extend(self, periods: int, *, sender: Sender | None = None, wait: float = WAIT_SECONDS) -> int:
         """Pay for more periods; until when it is paid then. An extension that is still on its way is
@@ -201,7 +208,7 @@ class Orders:
                 salt=secrets.token_bytes(32),
                 deadline=await self._now() + VALID_SECONDS,
             )
-            fee = await self.quote_extension(periods)
+            fee, _ = await self.quote_extension(periods)
             record.order = OrderRecord(
                 kind="extensions",
                 body=await self._paid_body("extension", extension, fee),
@@ -222,10 +229,11 @@ class Orders:
             return Leaving(LeaveStep.DONE, why=record.why)
         if record.status == "joining":
             raise MembershipPending("The membership is not registered yet.")
+        contract, member = self._context.deployment.require_membership(), self._memberships.member(record)
         if record.status == "member":
-            return Leaving(LeaveStep.EXIT)
-        ours = self._context.deployment
-        at = await ours.require_membership().withdrawable_at(self._memberships.member(record))
+            tariff, state = await Tariff.of(contract), await self._state(record)
+            return Leaving(LeaveStep.EXIT, returned=tariff.returned(member, state, await self._now()))
+        at = await contract.withdrawable_at(member)
         return Leaving(LeaveStep.WAIT if await self._now() < at else LeaveStep.WITHDRAW, at)
 
     async def leave(self, *, sender: Sender | None = None, wait: float = WAIT_SECONDS) -> Leaving:

@@ -82,11 +82,15 @@ async def test_a_member_without_ether(world: World, node: RelayNode, tmp_path: P
         assert (await joined(client, node)).index == record.index  # the same once more changes nothing
         assert node.count("/v1/rln/registrations") == 1
 
-        assert await client.orders.extend(3) == standing.paid_until + 3 * PERIOD
+        extension = 3 * RATE * FEE_PER_RATE, standing.paid_until + 3 * PERIOD
+        assert await client.orders.quote_extension(3) == extension
+        assert await client.orders.extend(3) == extension[1]
         await client.orders.extend(1)
         assert (await client.memberships.status()).paid_until == standing.paid_until + 4 * PERIOD
         assert await client.balance() == 1000 * DOLLAR - quote.total - 4 * RATE * FEE_PER_RATE
 
+        plan, before = await client.orders.plan_leave(), await client.balance()
+        assert plan.step is LeaveStep.EXIT
         leaving = await client.orders.leave()
         assert leaving.step is LeaveStep.WAIT
         assert leaving.withdrawable_at >= (await world.connection.head()).timestamp + WINDOW
@@ -97,8 +101,8 @@ async def test_a_member_without_ether(world: World, node: RelayNode, tmp_path: P
         await world.funded()  # a block
         assert (await client.orders.leave()).step is LeaveStep.DONE
         assert (await client.memberships.status()).record.why == "withdrawn"
-        spent = 1000 * DOLLAR - await client.balance()
-        assert spent <= 2 * RATE * FEE_PER_RATE  # periods that had begun
+        assert await client.balance() == before + plan.returned
+        assert plan.returned == quote.stake + 5 * RATE * FEE_PER_RATE  # one period had begun
 
         again = await joined(client, node)
         assert again.index == record.index + 1
