@@ -47,10 +47,8 @@ class BoundedHttp(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD:
-            self._refuse(
-                HeadersTooLarge(f"A request's head may have at most {MAX_HEAD} bytes.", maximum=MAX_HEAD)
-            )
+        if self._in_head and self._head_bytes > MAX_HEAD and not self._refused:
+            self._refuse(_too_large())
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -58,6 +56,9 @@ class BoundedHttp(HttpToolsProtocol):
             self._expect_head()
 
     def on_headers_complete(self) -> None:
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
+            self._refuse(_too_large())  # it came all at once, so that nobody has counted
+            raise ValueError("headers too large")  # ends the parser
         self._in_head, self._in_body = False, True
         if not self._upgrades():
             self._give_up_in(None)
@@ -79,7 +80,8 @@ class BoundedHttp(HttpToolsProtocol):
             self._give_up_in(LINGER_SECONDS)
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(InvalidRequest("This is not HTTP/1.1."))
+        if not self._refused:
+            self._refuse(InvalidRequest("This is not HTTP/1.1."))
 
     def _upgrades(self) -> bool:
         """Whether a WebSocket is asked for. The head's deadline then goes on until there is one: where a body
@@ -112,6 +114,10 @@ class BoundedHttp(HttpToolsProtocol):
         if self.transport.can_write_eof() and not answering:  # a crash, if one before it writes once more
             self.transport.write_eof()
         self._give_up_in(LINGER_SECONDS)
+
+
+def _too_large() -> HeadersTooLarge:
+    return HeadersTooLarge(f"A request's head may have at most {MAX_HEAD} bytes.", maximum=MAX_HEAD)
 
 
 class DirectHttp(BoundedHttp):

@@ -260,6 +260,9 @@ async def test_heads_are_bounded(settings: NodeSettings) -> None:
         assert (status, problem["code"]) == (431, "headers_too_large")
         status, problem = await answer_to(node, b"GET /" + b"x" * 40_000)
         assert (status, problem["code"]) == (431, "headers_too_large")
+        whole = start + header * 40 + b"\r\n"
+        status, problem = await answer_to(node, whole)  # in one piece
+        assert (status, problem["code"]) == (431, "headers_too_large")
 
 
 async def test_heads_that_do_not_arrive_are_given_up(
