@@ -134,6 +134,9 @@ class DirectHttp(BoundedHttp):
 class BoundedWebSocket(WebSocketsSansIOProtocol):
     """Uvicorn closes when all that was written has been read: who reads nothing would keep the connection."""
 
+    _is_full = False
+    _pong = b""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.address = address_of(self.client)
@@ -144,6 +147,25 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             super().handle_connect(event)
         except UnicodeError:  # a header that its refusal cannot quote; raised, it would be counted for ever
             self.transport.abort()
+
+    def handle_ping(self) -> None:
+        """Who pings and does not read is answered once it does, and the newest is enough: uvicorn would keep
+        all answers."""
+        if self._is_full:
+            self._pong = b"".join(self.conn.data_to_send()) or self._pong  # of all that came together
+        else:
+            super().handle_ping()
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self.transport.write(self._pong)
+        self._pong = b""
 
     def send_receive_event_to_app(self) -> None:
         """What is no UTF-8 is passed on as bytes, and refused as they are: uvicorn would log a traceback."""
