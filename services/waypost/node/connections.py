@@ -10,6 +10,7 @@ from typing import cast
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
 
 from waypost.errors import HeadersTooLarge, InvalidRequest, RateLimited, WaypostError
@@ -147,6 +148,11 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             super().handle_connect(event)
         except UnicodeError:  # a header that its refusal cannot quote; raised, it would be counted for ever
             self.transport.abort()
+
+    def handle_cont(self, event: Frame) -> None:
+        """A message bounds its parts by their size, but for empty ones, which uvicorn would keep, too."""
+        if event.data or event.fin:
+            super().handle_cont(event)
 
     def handle_ping(self) -> None:
         """Who pings and does not read is answered once it does, and the newest is enough: uvicorn would keep

@@ -1,6 +1,8 @@
 """What a WebSocket keeps for a client that does not read."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import uvicorn
@@ -28,8 +30,30 @@ class Transport(asyncio.Transport):
     def is_closing(self) -> bool:
         return False
 
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
     def abort(self) -> None:
         pass
+
+
+@contextlib.asynccontextmanager
+async def accepted() -> AsyncIterator[tuple[BoundedWebSocket, Transport]]:
+    """A WebSocket of which the application reads nothing."""
+    state, transport = ServerState(), Transport()
+    config = uvicorn.Config(accept, log_config=None, lifespan="off", ws_ping_interval=None)
+    protocol = BoundedWebSocket(config, state, {})
+    protocol.connection_made(transport)
+    protocol.data_received(UPGRADE)
+    while not transport.written.startswith(b"HTTP/1.1 101 "):  # noqa: ASYNC110  # it is accepted by a task
+        await asyncio.sleep(0)
+    transport.written = b""
+    yield protocol, transport
+    for task in state.tasks:
+        task.cancel()
 
 
 async def accept(scope: Any, receive: Any, send: Any) -> None:
@@ -46,23 +70,25 @@ def pong(number: int) -> bytes:
 
 
 async def test_who_pings_and_does_not_read_is_kept_one_answer() -> None:
-    state, transport = ServerState(), Transport()
-    config = uvicorn.Config(accept, log_config=None, lifespan="off", ws_ping_interval=None)
-    protocol = BoundedWebSocket(config, state, {})
-    protocol.connection_made(transport)
-    protocol.data_received(UPGRADE)
-    while not transport.written.startswith(b"HTTP/1.1 101 "):  # noqa: ASYNC110  # it is accepted by a task
-        await asyncio.sleep(0)
-    transport.written = b""
-    protocol.data_received(ping(1))
-    assert transport.written == pong(1)
-    protocol.pause_writing()
-    for number in range(2, 100, 2):
-        protocol.data_received(ping(number) + ping(number + 1))
-    assert transport.written == pong(1)
-    protocol.resume_writing()
-    assert transport.written == pong(1) + pong(98) + pong(99)
-    protocol.data_received(ping(100))
-    assert transport.written == pong(1) + pong(98) + pong(99) + pong(100)
-    for task in state.tasks:
-        task.cancel()
+    async with accepted() as (protocol, transport):
+        protocol.data_received(ping(1))
+        assert transport.written == pong(1)
+        protocol.pause_writing()
+        for number in range(2, 100, 2):
+            protocol.data_received(ping(number) + ping(number + 1))
+        assert transport.written == pong(1)
+        protocol.resume_writing()
+        assert transport.written == pong(1) + pong(98) + pong(99)
+        protocol.data_received(ping(100))
+        assert transport.written == pong(1) + pong(98) + pong(99) + pong(100)
+
+
+async def test_empty_parts_of_a_message_are_not_kept() -> None:
+    async with accepted() as (protocol, _):
+        assert (await protocol.receive())["type"] == "websocket.connect"
+        protocol.data_received(Frame(Opcode.TEXT, b"a", fin=False).serialize(mask=True))
+        for part in [b""] * 100 + [b"b"]:
+            protocol.data_received(Frame(Opcode.CONT, part, fin=False).serialize(mask=True))
+        assert protocol.frames == [b"a", b"b"]
+        protocol.data_received(Frame(Opcode.CONT, b"").serialize(mask=True))
+        assert await protocol.receive() == {"type": "websocket.receive", "text": "ab"}
