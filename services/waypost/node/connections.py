@@ -97,7 +97,13 @@ class BoundedHttp(HttpToolsProtocol):
         """Sets the connection's one deadline, or takes it away."""
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = None if seconds is None else self.loop.call_later(seconds, self.transport.close)
+        self._deadline = None if seconds is None else self.loop.call_later(seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        """Where there is TLS, closing alone would wait half a minute for the client to end it, too."""
+        if not self.transport.is_closing():  # once closed twice, asyncio's TLS cannot be aborted
+            self.transport.close()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def _refuse(self, error: WaypostError) -> None:
         status, body = HTTPStatus(status_of(error)), json.dumps(document(error)).encode()
@@ -129,7 +135,7 @@ class DirectHttp(BoundedHttp):
         most = CONNECTIONS_OF_AN_ADDRESS
         if sum(getattr(each, "address", "") == self.address for each in self.connections) > most:
             self._refuse(RateLimited(f"An address may have {most} connections.", maximum=most, retryAfter=10))
-            self.transport.close()  # at once: those that linger take places, too
+            self._give_up()  # at once: those that linger take places, too
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):

@@ -1,16 +1,22 @@
-"""What a WebSocket keeps for a client that does not read."""
+"""What a connection keeps of a client that does not read, or does not end TLS."""
 
 import asyncio
 import contextlib
+import socket
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 
-from waypost.node.connections import BoundedWebSocket
+from waypost.node import connections
+from waypost.node.connections import BoundedWebSocket, DirectHttp
 
+CERTIFICATE = Path(__file__).parent / "localhost.pem"
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -92,3 +98,27 @@ async def test_empty_parts_of_a_message_are_not_kept() -> None:
         assert protocol.frames == [b"a", b"b"]
         protocol.data_received(Frame(Opcode.CONT, b"").serialize(mask=True))
         assert await protocol.receive() == {"type": "websocket.receive", "text": "ab"}
+
+
+@pytest.mark.parametrize("most", [256, 0], ids=["silent", "refused"])
+async def test_who_does_not_end_tls_keeps_no_connection(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(connections, "CONNECTIONS_OF_AN_ADDRESS", most)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.1)
+    trusting, secure = ssl.create_default_context(cafile=CERTIFICATE), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    secure.load_cert_chain(CERTIFICATE)
+
+    def read_to_the_end(address: tuple[str, int]) -> None:
+        with (
+            socket.create_connection(address, timeout=15) as plain,  # TLS alone waits for 30 s
+            trusting.wrap_socket(plain.dup(), server_hostname="localhost"),
+            contextlib.suppress(ConnectionResetError),
+        ):
+            while plain.recv(4096):
+                pass
+
+    config, state = uvicorn.Config(accept, log_config=None, lifespan="off"), ServerState()
+    async with await asyncio.get_running_loop().create_server(
+        lambda: DirectHttp(config, state, {}), "127.0.0.1", ssl=secure
+    ) as server:
+        await asyncio.to_thread(read_to_the_end, server.sockets[0].getsockname())
+        assert not state.connections
