@@ -2,8 +2,9 @@
 
 The node never spends more gas on a member than it keeps of that member's fees, whether the owner leaves at
 once or never: so nobody can live on its gas, and whose fees are small leaves later, or sends that itself.
-Three things can cost it more: a registration that fails on chain, which `Submissions` limits; a slash, which
-burns what has not streamed, and more of the owner's; an urgent claim, which hurries what was sent before it.
+Three things can cost it more: a registration, or an extension by somebody else, that fails on chain, which
+`Submissions` limits; a slash, which burns what has not streamed, and more of the owner's; an urgent claim,
+which hurries what was sent before it.
 """
 
 import sqlite3
@@ -20,6 +21,8 @@ from waypost.node import transactions
 from waypost.node.backends.sqlite import Database
 from waypost.node.loops import Signal
 from waypost.node.member_log import commitment_bytes
+from waypost.node.outbox import EMPTY_GAS
+from waypost.node.registration_rules import EXTENSION
 from waypost.node.submissions import Kind, Submissions, settle
 from waypost.node.transactions import State, Transaction
 
@@ -128,15 +131,24 @@ class MemberActions:
 
     def _spent(self, connection: sqlite3.Connection, id_commitment: int) -> int:
         """Wei for all that was sent for the member, at most: the whole gas limit, at the highest price that
-        was signed, or that may be while it waits."""
+        was signed, or that may be while it waits. Of extensions by others, those that paid a fee: or they
+        could use up what is there for leaving."""
         rows = connection.execute(
             "SELECT id FROM member_actions JOIN transactions ON id = transaction_id"
-            " WHERE id_commitment = ? AND target = ? AND state <> ?",
-            (commitment_bytes(id_commitment), self.membership.address, State.LOST),
+            " WHERE id_commitment = ?1 AND target = ?2 AND state <> ?3 AND (kind <> ?4 OR state = ?5"
+            " OR payer = (SELECT owner FROM members WHERE members.id_commitment = ?1))",
+            (
+                commitment_bytes(id_commitment),
+                self.membership.address,
+                State.LOST,
+                EXTENSION.purpose,
+                State.MINED,
+            ),
         ).fetchall()
         found = [transactions.find(connection, row["id"]) for row in rows]
         return sum(
-            each.gas * max(each.newest.max_fee, (each.ceiling or 0) if each.state is State.SENT else 0)
+            (EMPTY_GAS if each.state is State.CANCELLED else each.gas)
+            * max(each.newest.max_fee, (each.ceiling or 0) if each.state is State.SENT else 0)
             for each in found
         )
 

@@ -22,6 +22,8 @@ from waypost.node.transactions import Attempt, Draft, State, Transaction
 PATIENCE = 60
 URGENT_PATIENCE = 12
 """Seconds that an attempt may wait before its fees are raised."""
+MAKE_WAY = 600
+"""Seconds after which a transaction that gas became too dear for is cancelled, if others wait behind it."""
 RESEND = 10
 """Seconds after which an attempt that is not mined is sent again, in case it was dropped."""
 DOUBTS = 3
@@ -187,7 +189,10 @@ class Outbox:
                 await self._doubt(transaction)
                 continue
             self._doubts.pop(transaction.id, None)
-            if self._is_stuck(transaction, fees) and (raised := await self._raise_fees(transaction, fees)):
+            in_the_way = transaction is not waiting[-1] and self._is_hopeless(transaction, fees)
+            if self._is_stuck(transaction, fees) and (
+                raised := await self._raise_fees(transaction, fees, cancel=in_the_way)
+            ):
                 await self._send(raised)
             elif self._clock() - self._sent_at.get(transaction.newest.hash, -RESEND) >= RESEND:
                 await self._send(transaction)
@@ -210,19 +215,27 @@ class Outbox:
             return waited >= PATIENCE
         return waited >= URGENT_PATIENCE or transaction.newest.max_fee < fees.base + transaction.newest.tip
 
-    async def _raise_fees(self, transaction: Transaction, fees: Fees) -> Transaction | None:
-        """The transaction with a dearer attempt, stored but not sent; None if that is not worth it."""
+    def _is_hopeless(self, transaction: Transaction, fees: Fees) -> bool:
+        """Whether it has long been too cheap to be mined, and may not be dearer."""
+        newest, ceiling = transaction.newest, transaction.ceiling
+        waited = self._clock() - newest.signed_at
+        cheap = ceiling is not None and newest.max_fee < fees.base and _next(newest).max_fee > ceiling
+        return cheap and waited >= MAKE_WAY
+
+    async def _raise_fees(
+        self, transaction: Transaction, fees: Fees, *, cancel: bool = False
+    ) -> Transaction | None:
+        """The transaction with a dearer attempt, stored but not sent; None if that is not worth it. An empty
+        one takes its place if it does not work any more, or if it is to `cancel`."""
         newest = transaction.newest
-        empty = newest.empty or not await self._still_works(transaction.call)
+        empty = newest.empty or cancel or not await self._still_works(transaction.call)
         call = Call(self._sender.address, b"") if empty else transaction.call
         gas = EMPTY_GAS if empty else transaction.gas
         fees = _reasonable(fees, urgent=transaction.urgent)
         most = min(MAX_RAISE * fees.limit, await self._balance() // gas)
         if transaction.ceiling is not None and not empty:
             most = min(most, transaction.ceiling)
-        least = Offer(newest.max_fee, newest.tip).raised(
-            None, Fees(0, 0)
-        )  # or it would not replace the other
+        least = _next(newest)
         if least.max_fee > most:
             return None
         max_fee = max(least.max_fee, min(most, fees.limit))
@@ -292,6 +305,11 @@ class Outbox:
         self._sent_at = {known: at for known, at in self._sent_at.items() if known in hashes}
         ids = {transaction.id for transaction in waiting}
         self._doubts = {known: rounds for known, rounds in self._doubts.items() if known in ids}
+
+
+def _next(attempt: Attempt) -> Offer:
+    """The least that replaces an attempt."""
+    return Offer(attempt.max_fee, attempt.tip).raised(None, Fees(0, 0))
 
 
 def _reasonable(fees: Fees, *, urgent: bool) -> Fees:

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from tests.services.node.books import IDENTITY, address
 from tests.services.node.home_node import FEE, home_node, person
 from tests.services.node.home_node import deployed as deployed
-from tests.services.node.membership import Registry, deploy_membership
+from tests.services.node.membership import RATE, Registry, deploy_membership
 from tests.services.node.money_node import NodeKeys, until
 from tests.services.node.world import ETHER, World
 
 from waypost.chain.connection import Call
 from waypost.chain.fee_streams import Tariff, home_share
 from waypost.chain.membership import MemberRecord, MemberState
+from waypost.chain.transactions import Sender
 from waypost.errors import MembershipRefused
 from waypost.node import transactions
 from waypost.node.backends.sqlite import Database
@@ -230,6 +231,32 @@ async def test_whose_fees_are_small_leaves_when_more_of_them_has_streamed(
         async with node.running():
             assert (await node.leave(anna)).state is ExitState.EXITED
         assert record.owner == registry.payer.address
+
+
+async def test_who_makes_anothers_extension_fail_uses_up_nothing(registry: Registry, keys: NodeKeys) -> None:
+    world, anna = registry.world, await person(registry, keys)
+    thief = replace(await person(registry, keys, tokens=FEE * RATE), secret=anna.secret)
+    await world.fund(thief.address, ETHER // 10)
+    async with home_node(registry, keys, wait_seconds=0) as node:
+
+        async def spent() -> int:
+            return await node.db.read(lambda connection: node.actions._spent(connection, anna.commitment))
+
+        await node.register(anna)
+        await node.catch_up()
+        before = await spent()
+        assert before > 0
+        async with world.mining_by_hand():
+            owner, transfer = Sender(world.connection, thief.key), world.token.transfer(keys.payee, 1)
+            await owner.broadcast(await owner.sign(transfer, gas=100_000))
+            await node.extend(thief)
+            assert await spent() == before
+            await world.mine()
+        await node.catch_up()
+        assert await node.states() == [State.MINED, State.REVERTED]
+        assert await spent() == before
+        await node.extend(anna)
+        assert await spent() > before
 
 
 async def _worth(registry: Registry, keys: NodeKeys, *, gas: int, amount: int) -> int:

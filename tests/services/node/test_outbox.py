@@ -17,7 +17,7 @@ from waypost.chain.fees import MAX_TIP
 from waypost.chain.transactions import Sender
 from waypost.errors import ChainError, InsufficientFunds, OpeningRateLimited, RpcFailed, RpcUnreachable
 from waypost.node import transactions
-from waypost.node.outbox import DOUBTS, PATIENCE, RESEND
+from waypost.node.outbox import DOUBTS, MAKE_WAY, PATIENCE, RESEND
 from waypost.node.transactions import Draft, State, Transaction
 
 T = TypeVar("T")
@@ -102,6 +102,27 @@ async def test_fees_rise_no_further_than_it_is_worth(world: World, keys: NodeKey
         await node.outbox.hurry(transaction)
         await node.outbox.follow()
         assert await world.token.allowance(keys.gas_account, keys.payee) == 1
+
+
+async def test_what_gas_became_too_dear_for_makes_way(world: World, keys: NodeKeys) -> None:
+    clock = Clock()
+    async with open_node(world, keys, connection=Tampered, clock=clock) as node:
+        tampered(node).free = True
+        cheap = Draft("exit", world.token.approve(keys.payee, 1), 100_000, ceiling=1)
+        first = await node.outbox.post(cheap, nothing)
+        tampered(node).free = False
+        second = await node.outbox.post(Draft("slash", world.token.approve(keys.payee, 2), 100_000), nothing)
+        for seconds in (PATIENCE, MAKE_WAY - 1):  # first it is raised as far as it may be
+            clock.shift += seconds
+            await node.outbox.follow()
+        assert not (await stored(node, first)).newest.empty
+        clock.shift += 1
+        await node.outbox.follow()
+        await node.catch_up()
+        await node.outbox.follow()
+        assert (await stored(node, first)).state is State.CANCELLED
+        assert (await stored(node, second)).state is State.MINED
+        assert await world.token.allowance(keys.gas_account, keys.payee) == 2
 
 
 async def test_an_urgent_claim_pulls_along_what_is_stuck_before_it(world: World, keys: NodeKeys) -> None:
