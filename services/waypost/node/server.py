@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import errno
 import gc
+import resource
 import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 import structlog
 import uvicorn
@@ -17,7 +19,7 @@ from starlette.types import ASGIApp
 from waypost.errors import InvalidConfig, PortInUse
 from waypost.node import locks
 from waypost.node.app import create_admin_app, create_app
-from waypost.node.connections import BoundedHttp, BoundedWebSocket, DirectHttp
+from waypost.node.connections import HEAD_SECONDS, BoundedHttp, BoundedWebSocket, DirectHttp
 from waypost.node.node import Node
 from waypost.node.settings import NodeSettings
 
@@ -32,6 +34,8 @@ KEEP_ALIVE_SECONDS = 30
 """Longer than clients keep idle connections: if they let go first, no request meets a closed one."""
 GRACE_SECONDS = 10
 """How long requests in flight may take to finish when the node stops."""
+FILES = 8_192
+"""How many may be open, as far as the system lets us."""
 NEW_OBJECTS = 20_000
 """So many more, and Python looks for cycles among them: its own 700 are soon made by a few requests."""
 
@@ -54,6 +58,7 @@ def run(settings: NodeSettings, started: Callable[[Listening], None] = lambda _:
         _keep_for_good()
         started(listening)
 
+    _take_files()
     loop = uvicorn.Config("", loop="auto", log_config=None).get_loop_factory()
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(serve(settings, answers))
@@ -121,6 +126,14 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
+def _take_files() -> None:
+    """Connections are files, and the usual limit of 1,024 is below what a node has places for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if resource.RLIM_INFINITY != soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def _keep_for_good() -> None:
     """What is there after starting stays: to look through it for cycles took a quarter of a node's time."""
     gc.collect()
@@ -129,7 +142,22 @@ def _keep_for_good() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to `serve`, which stops both listeners together."""
+    """Leaves signals to `serve`, which stops both listeners together, and gives up who says nothing before
+    there is TLS: until then nobody counts the connection."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        loop, tls = asyncio.get_running_loop(), dict[str, Any]()
+        if self.config.ssl is not None:
+            tls = {"ssl": self.config.ssl, "ssl_handshake_timeout": HEAD_SECONDS}
+        self.servers = [
+            await loop.create_server(self._protocol, sock=each, backlog=BACKLOG, **tls)
+            for each in sockets or ()
+        ]
+        self.started = True
+
+    def _protocol(self) -> asyncio.Protocol:
+        make = cast(Callable[..., asyncio.Protocol], self.config.http_protocol_class)
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

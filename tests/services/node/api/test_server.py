@@ -6,6 +6,8 @@ import json
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -371,6 +373,25 @@ async def test_unusable_certificates_are_named(settings: NodeSettings, tmp_path:
         with pytest.raises(InvalidConfig, match="TLS"):
             await serve(broken)
     assert not settings.data_dir.exists()
+
+
+async def test_who_says_nothing_gets_no_tls(settings: NodeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.1)
+    secure = settings.model_copy(update={"tls_cert": CERTIFICATE, "tls_key": CERTIFICATE})
+    trusting = ssl.create_default_context(cafile=CERTIFICATE)
+    async with running(secure, verify=trusting) as node, node.raw() as (reader, _):
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+
+
+@pytest.mark.parametrize(("soft", "then"), [(256, 1000), (1000, 1000)])
+def test_a_node_takes_the_files_that_it_may(soft: int, then: int) -> None:
+    code = (
+        "import resource as r; from waypost.node import server;"
+        f"r.setrlimit(r.RLIMIT_NOFILE, ({soft}, 1000)); server._take_files();"
+        "print(r.getrlimit(r.RLIMIT_NOFILE)[0])"
+    )
+    assert int(subprocess.check_output([sys.executable, "-c", code])) == then
 
 
 async def test_tls(settings: NodeSettings) -> None:
