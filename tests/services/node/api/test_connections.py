@@ -1,9 +1,11 @@
-"""What a connection keeps of a client that does not read, or does not end TLS."""
+"""What a connection keeps of a client that does not read, or does not end TLS; how many there can be."""
 
 import asyncio
 import contextlib
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -122,3 +124,13 @@ async def test_who_does_not_end_tls_keeps_no_connection(monkeypatch: pytest.Monk
     ) as server:
         await asyncio.to_thread(read_to_the_end, server.sockets[0].getsockname())
         assert not state.connections
+
+
+@pytest.mark.parametrize(("soft", "then"), [(256, 1000), (1000, 1000)])
+def test_a_node_takes_the_files_that_it_may(soft: int, then: int) -> None:
+    code = (
+        "import resource as r; from waypost.node import server;"
+        f"r.setrlimit(r.RLIMIT_NOFILE, ({soft}, 1000)); server._take_files();"
+        "print(r.getrlimit(r.RLIMIT_NOFILE)[0])"
+    )
+    assert int(subprocess.check_output([sys.executable, "-c", code])) == then

@@ -6,8 +6,6 @@ import json
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -382,16 +380,6 @@ async def test_who_says_nothing_gets_no_tls(settings: NodeSettings, monkeypatch:
     async with running(secure, verify=trusting) as node, node.raw() as (reader, _):
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
-
-
-@pytest.mark.parametrize(("soft", "then"), [(256, 1000), (1000, 1000)])
-def test_a_node_takes_the_files_that_it_may(soft: int, then: int) -> None:
-    code = (
-        "import resource as r; from waypost.node import server;"
-        f"r.setrlimit(r.RLIMIT_NOFILE, ({soft}, 1000)); server._take_files();"
-        "print(r.getrlimit(r.RLIMIT_NOFILE)[0])"
-    )
-    assert int(subprocess.check_output([sys.executable, "-c", code])) == then
 
 
 async def test_tls(settings: NodeSettings) -> None:
