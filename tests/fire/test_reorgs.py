@@ -98,6 +98,11 @@ async def claim(field: Battlefield, node: MoneyNode, blocks: int) -> bytes:
     flight = await node.claimer.step()
     assert flight is not None
     assert flight.purpose == PURPOSE
+
+    async def is_mined() -> bool:
+        return await field.world.connection.receipt(flight.newest.hash) is not None
+
+    await until(is_mined)  # anvil answers before it mines
     await field.world.mine(blocks - 1)
     await node.catch_up()
     await node.outbox.follow()
