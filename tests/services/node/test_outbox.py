@@ -7,66 +7,19 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
-from eth_typing import ChecksumAddress
 from tests.services.node.money_node import PATIENT, Clock, MoneyNode, NodeKeys, assert_books_agree, open_node
+from tests.services.node.tampering import Tampered, stored, tampered
 from tests.services.node.world import ETHER, PRICE, World
 
 from waypost.chain.blocks import TransactionReceipt
-from waypost.chain.connection import Call, Connection
-from waypost.chain.fees import MAX_TIP
+from waypost.chain.connection import Connection
 from waypost.chain.transactions import Sender
-from waypost.errors import ChainError, InsufficientFunds, OpeningRateLimited, RpcFailed, RpcUnreachable
+from waypost.errors import ChainError, OpeningRateLimited, RpcFailed, RpcUnreachable
 from waypost.node import transactions
-from waypost.node.outbox import DOUBTS, MAKE_WAY, PATIENCE, RESEND
-from waypost.node.transactions import Draft, State, Transaction
+from waypost.node.outbox import DOUBTS, PATIENCE, RESEND
+from waypost.node.transactions import State, Transaction
 
 T = TypeVar("T")
-
-
-class Tampered(Connection):
-    """An endpoint of which a test says what it gets wrong."""
-
-    def __init__(self, real: Connection) -> None:
-        super().__init__(real.web3, real.host, real.chain_id)
-        self.free = False
-        """Says that gas costs nothing, so that what is sent is never mined."""
-        self.tips = 0
-        self.extra_nonces = 0
-        self.extra_pending = 0
-        self.gas: int | None = None
-        self.receipts: Callable[[TransactionReceipt | None], TransactionReceipt | None] = lambda found: found
-
-    async def base_fee(self) -> int:
-        return 0 if self.free else await super().base_fee()
-
-    async def tip(self) -> int:
-        return 0 if self.free else self.tips or await super().tip()
-
-    async def nonce(self, address: ChecksumAddress, *, pending: bool = False) -> int:
-        extra = self.extra_pending if pending else self.extra_nonces
-        return extra + await super().nonce(address, pending=pending)
-
-    async def estimate(self, call: Call, sender: ChecksumAddress | None = None) -> int:
-        found = await super().estimate(call, sender)
-        return found if self.gas is None else self.gas
-
-    async def receipt(self, transaction: bytes) -> TransactionReceipt | None:
-        return self.receipts(await super().receipt(transaction))
-
-
-def tampered(node: MoneyNode) -> Tampered:
-    assert isinstance(node.connection, Tampered)
-    return node.connection
-
-
-async def stored(node: MoneyNode, transaction: Transaction | None) -> Transaction:
-    assert transaction is not None
-    number = transaction.id
-    return await node.db.read(lambda connection: transactions.find(connection, number))
-
-
-def nothing(connection: Any, transaction: int) -> None:
-    """A record of nothing."""
 
 
 async def test_what_is_stuck_is_sent_again_for_more(world: World, keys: NodeKeys) -> None:
@@ -86,43 +39,6 @@ async def test_what_is_stuck_is_sent_again_for_more(world: World, keys: NodeKeys
         assert raised.hash == raised.newest.hash
         assert await world.connection.nonce(keys.gas_account) == 2
         await assert_books_agree(node)
-
-
-async def test_fees_rise_no_further_than_it_is_worth(world: World, keys: NodeKeys) -> None:
-    clock = Clock()
-    async with open_node(world, keys, connection=Tampered, clock=clock) as node:
-        tampered(node).free = True
-        draft = Draft("claim", world.token.approve(keys.payee, 1), 100_000, ceiling=1)
-        transaction = await node.outbox.post(draft, nothing)
-        tampered(node).free = False
-        for _ in range(3):
-            clock.shift += PATIENCE
-            await node.outbox.follow()
-        assert (await stored(node, transaction)).newest.max_fee <= 1
-        await node.outbox.hurry(transaction)
-        await node.outbox.follow()
-        assert await world.token.allowance(keys.gas_account, keys.payee) == 1
-
-
-async def test_what_gas_became_too_dear_for_makes_way(world: World, keys: NodeKeys) -> None:
-    clock = Clock()
-    async with open_node(world, keys, connection=Tampered, clock=clock) as node:
-        tampered(node).free = True
-        cheap = Draft("exit", world.token.approve(keys.payee, 1), 100_000, ceiling=1)
-        first = await node.outbox.post(cheap, nothing)
-        tampered(node).free = False
-        second = await node.outbox.post(Draft("slash", world.token.approve(keys.payee, 2), 100_000), nothing)
-        for seconds in (PATIENCE, MAKE_WAY - 1):  # first it is raised as far as it may be
-            clock.shift += seconds
-            await node.outbox.follow()
-        assert not (await stored(node, first)).newest.empty
-        clock.shift += 1
-        await node.outbox.follow()
-        await node.catch_up()
-        await node.outbox.follow()
-        assert (await stored(node, first)).state is State.CANCELLED
-        assert (await stored(node, second)).state is State.MINED
-        assert await world.token.allowance(keys.gas_account, keys.payee) == 2
 
 
 async def test_an_urgent_claim_pulls_along_what_is_stuck_before_it(world: World, keys: NodeKeys) -> None:
@@ -309,61 +225,6 @@ async def test_gas_estimates_may_be_wrong(world: World, keys: NodeKeys, gas: int
         assert 53_000 <= claim.gas <= 2**24
         await node.catch_up()
         assert await node.claimed() == 1_000_000
-
-
-async def test_the_last_wei_is_enough(world: World, keys: NodeKeys) -> None:
-    poor = NodeKeys(keys.folder)
-    async with open_node(world, poor) as node:
-        price = await node.outbox.gas_price()
-        draft = Draft("claim", world.token.approve(keys.payee, 1), 100_000)
-        await world.fund(poor.gas_account, 100_000 * price // 2)
-        with pytest.raises(InsufficientFunds):
-            await node.outbox.post(draft, nothing)
-        assert (await node.outbox.status()).faults == (InsufficientFunds.code,)
-        await world.fund(poor.gas_account, 100_000 * price - 100_000 * price // 2)
-        assert (await node.outbox.status()).faults == ()
-        transaction = await node.outbox.post(draft, nothing)
-        # Less than twice the base fee is offered, but enough for the next block.
-        assert price <= transaction.newest.max_fee <= price * 11 // 10
-        assert (await node.outbox.status()).faults == ()
-        assert await world.token.allowance(poor.gas_account, keys.payee) == 1
-
-
-async def test_promised_wei_are_not_promised_twice(world: World, keys: NodeKeys) -> None:
-    poor = NodeKeys(keys.folder)
-    async with open_node(world, poor) as node:
-        draft = Draft("claim", world.token.approve(keys.payee, 1), 100_000)
-        price = await node.outbox.gas_price()
-        await world.fund(poor.gas_account, 100_000 * price * 19 // 10)
-        async with world.mining_by_hand():
-            await node.outbox.post(draft, nothing)
-            with pytest.raises(InsufficientFunds):
-                await node.outbox.post(draft, nothing)
-        await node.outbox.follow()
-
-
-async def test_fees_rise_as_far_as_the_account_goes(world: World, keys: NodeKeys) -> None:
-    poor, clock = NodeKeys(keys.folder), Clock()
-    async with open_node(world, poor, connection=Tampered, clock=clock) as node:
-        price = await node.outbox.gas_price()
-        await world.fund(poor.gas_account, 100_000 * price)
-        tampered(node).free = True
-        call = world.token.approve(keys.payee, 1)
-        transaction = await node.outbox.post(Draft("claim", call, 100_000), nothing)
-        tampered(node).free = False
-        clock.shift += PATIENCE
-        await node.outbox.follow()
-        newest = (await stored(node, transaction)).newest
-        assert newest.max_fee == price  # less than what is usual, but all there is
-        assert await world.token.allowance(poor.gas_account, keys.payee) == 1
-
-
-async def test_bad_advice_on_tips_does_not_empty_the_account(world: World, keys: NodeKeys) -> None:
-    async with open_node(world, keys, connection=Tampered) as node:
-        tampered(node).tips = 10**14
-        draft = Draft("claim", world.token.approve(keys.payee, 1), 100_000, urgent=True)
-        transaction = await node.outbox.post(draft, nothing)
-        assert transaction.newest.tip == MAX_TIP
 
 
 class Flaky(Connection):
